@@ -1,0 +1,8 @@
+//! Every decision of tp, without I/O.
+//!
+//! Nothing in this crate opens a socket, reads a file, spawns a task or asks the clock: `now` is always an
+//! argument. The shells (tp-daemon, tp-cluster) move the bytes and carry out what is decided here.
+
+pub mod addr;
+pub mod dial;
+pub mod flow;
