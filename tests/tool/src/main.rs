@@ -1,0 +1,75 @@
+//! `tp-probe`: the program the tests put at both ends of a connection. It knows nothing of tp.
+//!
+//! Server: `tp-probe serve [NAME]` in the cluster, `tp-probe dns ...` as a name server.
+//! Client: every other verb does one thing on the workstation and prints one JSON object.
+mod client;
+mod dns_message;
+mod dns_server;
+mod errno;
+mod flood;
+mod orders;
+mod pattern;
+mod script;
+mod server;
+mod transfer;
+mod udp;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+tp-probe serve [NAME]                      echo 7777 tcp/udp, script 7000, who 7778 tcp/udp, HTTP 80 and 8080
+tp-probe dns ADDR:53 LOG NAME=IP[,IP]...   name server; `*.SUFFIX=IP` matches below SUFFIX, `NAME=` is an empty answer
+tp-probe connect HOST:PORT [SECONDS]       how connect() ends: open, ECONNREFUSED, ...
+tp-probe echo HOST:PORT TEXT               one line there and back
+tp-probe download|upload HOST BYTES SEED   every byte verified
+tp-probe slow-reader HOST BYTES SEED MS    the app does not read for MS, then reads all
+tp-probe client-half|server-half HOST BYTES SEED
+tp-probe orders HOST                       every order of closing, and what each side sees
+tp-probe flood HOST:PORT N BYTES           N connections open at once, each verified
+tp-probe serial HOST:PORT N                N connections one after another
+tp-probe udp HOST:PORT BYTES COUNT         datagrams there and back
+tp-probe udp-flows HOST:PORT N             N sockets at once
+tp-probe udp-closed HOST:PORT              what a datagram to a closed port gives
+tp-probe resolve NAME                      getaddrinfo";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["serve", rest @ ..] => server::serve(rest.first().copied().unwrap_or("probe")),
+        ["dns", listen, log, records @ ..] => dns_server::serve(listen, log, records),
+        ["connect", to, rest @ ..] => client::connect(to, rest.first().and_then(|s| s.parse().ok())),
+        ["echo", to, text] => client::echo(to, text),
+        ["download", host, bytes, seed] => transfer::download(host, num(bytes), num(seed), 0),
+        ["slow-reader", host, bytes, seed, ms] => transfer::download(host, num(bytes), num(seed), num(ms)),
+        ["upload", host, bytes, seed] => transfer::upload(host, num(bytes), num(seed)),
+        ["client-half", host, bytes, seed] => transfer::client_half(host, num(bytes), num(seed)),
+        ["server-half", host, bytes, seed] => transfer::server_half(host, num(bytes), num(seed)),
+        ["orders", host] => orders::run(host),
+        ["flood", to, n, bytes] => flood::at_once(to, num(n), num(bytes)),
+        ["serial", to, n] => flood::serial(to, num(n)),
+        ["udp", to, bytes, count] => udp::exchange(to, num(bytes), num(count)),
+        ["udp-flows", to, n] => udp::flows(to, num(n)),
+        ["udp-closed", to] => udp::closed(to),
+        ["resolve", name] => client::resolve(name),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(json) => {
+            println!("{json}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            println!("{}", serde_json::json!({"error": errno::name(&error), "text": error.to_string()}));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A number of the command line; a wrong one shows at once as a wrong count.
+fn num(text: &str) -> u64 {
+    text.parse().unwrap_or(0)
+}

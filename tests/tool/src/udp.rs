@@ -1,0 +1,76 @@
+//! Datagrams there and back, many flows at once, and what a closed port answers.
+use std::io;
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{client, errno, pattern};
+
+/// `count` datagrams of `bytes` one after another; each gets three tries, as UDP may lose one.
+pub(crate) fn exchange(to: &str, bytes: u64, count: u64) -> io::Result<Value> {
+    let socket = connected(to)?;
+    let (mut good, mut repeated) = (0, 0);
+    for seed in 0..count {
+        for attempt in 0..3 {
+            if there_and_back(&socket, bytes, seed)? {
+                good += 1;
+                repeated += u64::from(attempt > 0);
+                break;
+            }
+        }
+    }
+    Ok(json!({"good": good, "repeated": repeated, "app": socket.local_addr()?.to_string()}))
+}
+
+/// `n` sockets, all sent on before the first answer is read.
+pub(crate) fn flows(to: &str, n: u64) -> io::Result<Value> {
+    crate::server::raise_file_limit();
+    let sockets: Vec<UdpSocket> = (0..n).map(|_| connected(to)).collect::<io::Result<_>>()?;
+    for (socket, seed) in sockets.iter().zip(0..) {
+        socket.send(&datagram(64, seed)?)?;
+    }
+    let mut good = 0;
+    for (socket, seed) in sockets.iter().zip(0..) {
+        let mut answer = vec![0; 2048];
+        let arrived = socket.recv(&mut answer).map(|n| answer[..n] == datagram(64, seed).unwrap_or_default());
+        good += u64::from(arrived.unwrap_or(false) || there_and_back(socket, 64, seed)?);
+    }
+    Ok(json!({"good": good}))
+}
+
+/// `ECONNREFUSED` if the port unreachable message came back.
+pub(crate) fn closed(to: &str) -> io::Result<Value> {
+    let socket = connected(to)?;
+    socket.send(b"anybody there?")?;
+    let outcome = match socket.recv(&mut [0; 64]) {
+        Ok(_) => "answered".into(),
+        Err(error) => errno::name(&error),
+    };
+    Ok(json!({"outcome": outcome}))
+}
+
+fn connected(to: &str) -> io::Result<UdpSocket> {
+    let address = client::first(to)?;
+    let socket = UdpSocket::bind(if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" })?;
+    socket.connect(address)?;
+    socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+    Ok(socket)
+}
+
+fn there_and_back(socket: &UdpSocket, bytes: u64, seed: u64) -> io::Result<bool> {
+    let sent = datagram(bytes, seed)?;
+    socket.send(&sent)?;
+    let mut answer = vec![0; 65536];
+    match socket.recv(&mut answer) {
+        Ok(n) => Ok(answer[..n] == sent),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn datagram(bytes: u64, seed: u64) -> io::Result<Vec<u8>> {
+    let mut made = Vec::new();
+    pattern::write(&mut made, bytes, seed)?;
+    Ok(made)
+}
