@@ -6,3 +6,4 @@
 pub mod addr;
 pub mod dial;
 pub mod flow;
+pub mod tunnel;

@@ -1,0 +1,124 @@
+//! The relay: joins one socket and one tunnel stream, in both directions, until both have ended.
+//!
+//! The same code runs in the daemon (socket = the app's) and at the far end (socket = the dialled one). What a socket
+//! can say travels: data, end of data, reset. What a Telepresence peer cannot express is approximated as far as its
+//! wire allows (facts/telepresence-wire.md §4.6).
+
+mod down;
+mod socket;
+mod up;
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tp_core::tunnel::{EofPolicy, Frame};
+
+use crate::stream::{FrameReceiver, FrameSender, Role, TunnelStream};
+
+pub use socket::{Datagrams, SocketReader, SocketWriter, TcpReader, TcpWriter, tcp_halves};
+
+/// How long a finished opener waits for the far end to finish its half of the gRPC call.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How a relay ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// Both directions ended regularly.
+    Closed,
+    /// The socket was reset by its own peer; the tunnel's other end was told.
+    SocketReset,
+    /// The other end was reset, or the tunnel broke: the socket was reset.
+    TunnelReset,
+}
+
+/// What went through, in bytes of payload.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Report {
+    pub to_tunnel: u64,
+    pub to_socket: u64,
+    pub ending: Ending,
+}
+
+/// What the direction towards the socket has heard from the far end; the other direction acts on it.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    last: Instant,
+    /// The far end has no more data. It may still take ours, unless `closed`.
+    no_more_data: bool,
+    /// The far end has closed altogether: a Telepresence peer's only way to end.
+    closed: bool,
+}
+
+/// Relays until both directions have ended. Dropping the future closes both ends.
+pub async fn relay(
+    mut reader: impl SocketReader,
+    mut writer: impl SocketWriter,
+    tunnel: TunnelStream,
+) -> Report {
+    let TunnelStream { tx, mut rx, features, role } = tunnel;
+    let policy = EofPolicy::for_features(features);
+    let (heard_tx, heard) =
+        watch::channel(Heard { last: Instant::now(), no_more_data: false, closed: false });
+    let mut report = Report { to_tunnel: 0, to_socket: 0, ending: Ending::Closed };
+    let mut tx = Some(tx);
+    {
+        let mut no_more_data = heard.clone();
+        let up = up::run(&mut reader, &mut tx, role, policy, heard, &mut report.to_tunnel);
+        let down = down::run(&mut rx, &mut writer, policy, heard_tx, &mut report.to_socket);
+        tokio::pin!(up, down);
+        let (mut up_ended, mut down_ended) = (false, false);
+        while !(up_ended && down_ended) {
+            tokio::select! {
+                end = &mut up, if !up_ended => match end {
+                    up::End::NoMoreData => up_ended = true,
+                    up::End::SocketReset => { report.ending = Ending::SocketReset; break }
+                    up::End::WroteAfterClose => { report.ending = Ending::TunnelReset; break }
+                },
+                end = &mut down => match end {
+                    down::End::Closed => down_ended = true,
+                    down::End::SocketReset => { report.ending = Ending::SocketReset; break }
+                    down::End::TunnelReset => { report.ending = Ending::TunnelReset; break }
+                },
+                // both directions are through; `down` only stayed to hear of a late reset
+                _ = no_more_data.wait_for(|heard| heard.no_more_data), if up_ended => down_ended = true,
+            }
+            if down_ended && !up_ended {
+                // `down` must not be polled again; what is left is the way up
+                match (&mut up).await {
+                    up::End::NoMoreData => up_ended = true,
+                    up::End::SocketReset => {
+                        report.ending = Ending::SocketReset;
+                        break;
+                    }
+                    up::End::WroteAfterClose => {
+                        report.ending = Ending::TunnelReset;
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    match report.ending {
+        Ending::Closed => {}
+        Ending::SocketReset => say_reset(tx.as_ref(), policy).await,
+        Ending::TunnelReset => writer.reset(),
+    }
+    drop(tx);
+    finish(rx, role).await;
+    report
+}
+
+async fn say_reset(tx: Option<&FrameSender>, policy: EofPolicy) {
+    if let Some(tx) = tx {
+        let frame = if policy == EofPolicy::HalfClose { Frame::Reset } else { Frame::Disconnect };
+        // a peer that is gone needs no reset
+        let _ = tx.send(frame).await;
+    }
+}
+
+/// Lets the frames that are still under way arrive: dropping the receiver of an opener cancels the whole call.
+async fn finish(mut rx: FrameReceiver, role: Role) {
+    if role == Role::Opener {
+        let _ = tokio::time::timeout(LINGER, async { while let Ok(Some(_)) = rx.recv().await {} }).await;
+    }
+}

@@ -1,0 +1,179 @@
+//! What a relay needs from a socket: chunks in, chunks out, end of data, reset.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tp_core::tunnel::MAX_DATA;
+
+/// Read side of a socket.
+pub trait SocketReader: Send {
+    /// Next piece of the byte stream (at most [`MAX_DATA`] bytes, not empty), or the next datagram. `None`: no more.
+    fn read_chunk(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
+}
+
+/// Write side of a socket.
+pub trait SocketWriter: Send {
+    /// Writes all of `data`; for datagrams, as one.
+    fn write_chunk(&mut self, data: Bytes) -> impl Future<Output = io::Result<()>> + Send;
+    /// No more data will be written (FIN).
+    fn finish(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Makes the close of this socket a reset (RST).
+    fn reset(&mut self);
+}
+
+/// Read half of a kernel TCP socket. An idle one holds no buffer: 10 000 idle connections cost only themselves.
+#[derive(Debug)]
+pub struct TcpReader {
+    half: OwnedReadHalf,
+    buffer: BytesMut,
+}
+
+/// Write half of a kernel TCP socket.
+#[derive(Debug)]
+pub struct TcpWriter(OwnedWriteHalf);
+
+/// Splits a kernel TCP socket for a relay. Small messages leave at once (TCP_NODELAY).
+pub fn tcp_halves(stream: TcpStream) -> io::Result<(TcpReader, TcpWriter)> {
+    stream.set_nodelay(true)?;
+    let (read, write) = stream.into_split();
+    Ok((TcpReader { half: read, buffer: BytesMut::new() }, TcpWriter(write)))
+}
+
+impl SocketReader for TcpReader {
+    async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            self.buffer.reserve(MAX_DATA);
+            match self.half.try_read_buf(&mut (&mut self.buffer).limit(MAX_DATA)) {
+                Ok(0) => return Ok(None),
+                Ok(_) => return Ok(Some(self.buffer.split().freeze())),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.buffer = BytesMut::new();
+                    self.half.readable().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl SocketWriter for TcpWriter {
+    async fn write_chunk(&mut self, data: Bytes) -> io::Result<()> {
+        self.0.write_all(&data).await
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        match self.0.shutdown().await {
+            // the app has closed already: nobody is left to be told
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+
+    fn reset(&mut self) {
+        // fails only on a socket that has no connection left to reset
+        let _ = socket2::SockRef::from(self.0.as_ref()).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// A connected datagram socket, as both halves of a relay.
+pub trait DatagramSocket: Send + Sync {
+    fn recv(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
+    fn send(&self, data: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
+}
+
+impl DatagramSocket for tokio::net::UdpSocket {
+    fn recv(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        Self::recv(self, buf)
+    }
+
+    fn send(&self, data: &[u8]) -> impl Future<Output = io::Result<usize>> + Send {
+        Self::send(self, data)
+    }
+}
+
+/// One half of a datagram relay. Errors of single datagrams (ICMP) are not the end of an association: a UDP app goes
+/// on sending. It ends after `idle` without a datagram in either direction.
+#[derive(Debug)]
+pub struct Datagrams<S> {
+    socket: Arc<S>,
+    last: Arc<std::sync::Mutex<tokio::time::Instant>>,
+    idle: Duration,
+}
+
+/// Largest UDP payload (RFC 768 less the IPv4 header).
+const MAX_DATAGRAM: usize = 65_507;
+
+impl<S: DatagramSocket> Datagrams<S> {
+    /// Both halves for a relay.
+    pub fn halves(socket: S, idle: Duration) -> (Self, Self) {
+        let socket = Arc::new(socket);
+        let last = Arc::new(std::sync::Mutex::new(tokio::time::Instant::now()));
+        (Self { socket: Arc::clone(&socket), last: Arc::clone(&last), idle }, Self { socket, last, idle })
+    }
+
+    fn touch(&self) {
+        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = tokio::time::Instant::now();
+    }
+
+    fn deadline(&self) -> tokio::time::Instant {
+        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) + self.idle
+    }
+}
+
+impl<S: DatagramSocket> SocketReader for Datagrams<S> {
+    async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        loop {
+            let deadline = self.deadline();
+            tokio::select! {
+                read = self.socket.recv(&mut buffer) => match read {
+                    Ok(len) => {
+                        self.touch();
+                        return Ok(Some(Bytes::copy_from_slice(&buffer[..len])));
+                    }
+                    Err(error) if transient(&error) => tracing::trace!(%error, "datagram refused"),
+                    Err(error) => return Err(error),
+                },
+                () = tokio::time::sleep_until(deadline) => {
+                    if self.deadline() <= tokio::time::Instant::now() {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S: DatagramSocket> SocketWriter for Datagrams<S> {
+    async fn write_chunk(&mut self, data: Bytes) -> io::Result<()> {
+        self.touch();
+        match self.socket.send(&data).await {
+            Err(error) if !transient(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reset(&mut self) {}
+}
+
+/// Errors that concern one datagram only: ICMP answers, a full queue, one that is too large.
+fn transient(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::WouldBlock
+            | io::ErrorKind::PermissionDenied
+    ) || error.raw_os_error() == Some(libc::EMSGSIZE)
+}

@@ -1,0 +1,94 @@
+//! From the socket to the tunnel.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tp_core::tunnel::{EofPolicy, Frame, WithheldEof};
+
+use super::{Heard, SocketReader};
+use crate::stream::{FrameSender, Role};
+
+/// A socket whose far end has closed altogether gets this long to close as well.
+const AFTER_CLOSE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum End {
+    /// The socket has no more data, and the far end has been told as well as it can be.
+    NoMoreData,
+    SocketReset,
+    /// The far end had closed its socket already; in the cluster this data would have been answered by a reset.
+    WroteAfterClose,
+}
+
+pub(super) async fn run(
+    reader: &mut impl SocketReader,
+    tx: &mut Option<FrameSender>,
+    role: Role,
+    policy: EofPolicy,
+    mut heard: watch::Receiver<Heard>,
+    count: &mut u64,
+) -> End {
+    loop {
+        let closed = async {
+            // an error means that the other direction has ended; its own result says why
+            if heard.wait_for(|heard| heard.closed).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(AFTER_CLOSE).await;
+        };
+        let chunk = tokio::select! {
+            chunk = reader.read_chunk() => chunk,
+            () = closed => return End::NoMoreData,
+        };
+        match chunk {
+            Err(_) => return End::SocketReset,
+            Ok(None) => break,
+            Ok(Some(data)) => {
+                if heard.borrow().closed {
+                    return End::WroteAfterClose;
+                }
+                *count += data.len() as u64;
+                let Some(tx) = tx else { return End::NoMoreData };
+                if tx.send(Frame::Normal(data)).await.is_err() {
+                    // the peer ended its call: what it still had to say comes from the other direction
+                    return End::NoMoreData;
+                }
+            }
+        }
+    }
+    match policy {
+        EofPolicy::HalfClose => {
+            if let Some(tx) = tx {
+                let _ = tx.send(Frame::HalfClose).await;
+            }
+        }
+        EofPolicy::Withhold => {
+            withhold(&mut heard).await;
+            match role {
+                Role::Opener => *tx = None, // half-closes the gRPC call
+                Role::Answerer => {
+                    if let Some(tx) = tx {
+                        let _ = tx.send(Frame::CloseSend).await;
+                    }
+                }
+            }
+        }
+    }
+    End::NoMoreData
+}
+
+/// Waits until the far end has ended, or has been silent for so long that it may be waiting for us.
+async fn withhold(heard: &mut watch::Receiver<Heard>) {
+    let mut eof = WithheldEof::new(std::time::Instant::now());
+    loop {
+        let seen = *heard.borrow_and_update();
+        if seen.no_more_data || seen.closed {
+            return;
+        }
+        eof.heard(seen.last.max(eof.last_heard()));
+        tokio::select! {
+            changed = heard.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(eof.deadline().into()) => return,
+        }
+    }
+}
