@@ -6,4 +6,5 @@
 pub mod addr;
 pub mod dial;
 pub mod flow;
+pub mod join;
 pub mod tunnel;
