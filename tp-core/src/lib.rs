@@ -4,7 +4,11 @@
 //! argument. The shells (tp-daemon, tp-cluster) move the bytes and carry out what is decided here.
 
 pub mod addr;
+pub mod cluster;
 pub mod dial;
 pub mod flow;
 pub mod join;
+pub mod routes;
+pub mod session;
 pub mod tunnel;
+pub mod udp_flows;
