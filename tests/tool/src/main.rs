@@ -1,6 +1,6 @@
 //! `tp-probe`: the program the tests put at both ends of a connection. It knows nothing of tp.
 //!
-//! Server: `tp-probe serve [NAME]` in the cluster, `tp-probe dns ...` as a name server.
+//! Server: `tp-probe serve NAME` in the cluster, `tp-probe dns ...` as a name server.
 //! Client: every other verb does one thing on the workstation and prints one JSON object.
 mod client;
 mod dns_message;
@@ -17,7 +17,7 @@ mod udp;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-tp-probe serve [NAME]                      echo 7777 tcp/udp, script 7000, who 7778 tcp/udp, HTTP 80 and 8080
+tp-probe serve NAME [ADDRESS]...           echo 7777 tcp/udp, script 7000, who 7778 tcp/udp, HTTP 80 and 8080
 tp-probe dns ADDR:53 LOG NAME=IP[,IP]...   name server; `*.SUFFIX=IP` matches below SUFFIX, `NAME=` is an empty answer
 tp-probe connect HOST:PORT [SECONDS]       how connect() ends: open, ECONNREFUSED, ...
 tp-probe echo HOST:PORT TEXT               one line there and back
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
-        ["serve", rest @ ..] => server::serve(rest.first().copied().unwrap_or("probe")),
+        ["serve", name, addresses @ ..] => server::serve(name, addresses),
         ["dns", listen, log, records @ ..] => dns_server::serve(listen, log, records),
         ["connect", to, rest @ ..] => client::connect(to, rest.first().and_then(|s| s.parse().ok())),
         ["echo", to, text] => client::echo(to, text),

@@ -1,6 +1,6 @@
 //! The servers in the cluster: echo, who, script and HTTP, on IPv4 and IPv6.
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use crate::script::{self, Reports};
 
 const STACK: usize = 128 * 1024;
 
-/// Runs until it is killed.
-pub(crate) fn serve(name: &str) -> io::Result<Value> {
+/// Runs until it is killed. UDP is served on `addresses`, so that an answer leaves from the address that was asked; without
+/// any, on the wildcard, which is as good where there is only one.
+pub(crate) fn serve(name: &str, addresses: &[&str]) -> io::Result<Value> {
     raise_file_limit();
     let name: Arc<str> = name.into();
     let reports = Arc::new(Reports::default());
@@ -39,9 +40,12 @@ pub(crate) fn serve(name: &str) -> io::Result<Value> {
             served?;
         }
     }
-    udp(7777, |datagram, _| datagram.to_vec())?;
-    let who = name.clone();
-    udp(7778, move |_, peer| format!("peer={} name={who}", plain(peer)).into_bytes())?;
+    for address in if addresses.is_empty() { &["::"] } else { addresses } {
+        let address: IpAddr = address.parse().map_err(io::Error::other)?;
+        let who = name.clone();
+        udp(address, 7777, |datagram, _| datagram.to_vec())?;
+        udp(address, 7778, move |_, peer| format!("peer={} name={who}", plain(peer)).into_bytes())?;
+    }
     println!("{}", json!({"serving": *name}));
     loop {
         thread::park();
@@ -57,7 +61,7 @@ pub(crate) fn raise_file_limit() {
 }
 
 fn tcp(port: u16, handle: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> io::Result<()> {
-    let socket = dual_stack(Type::STREAM, Protocol::TCP, port)?;
+    let socket = bound(Type::STREAM, Protocol::TCP, Ipv6Addr::UNSPECIFIED.into(), port)?;
     socket.listen(4096)?;
     let listener = std::net::TcpListener::from(socket);
     let handle = Arc::new(handle);
@@ -74,8 +78,12 @@ fn tcp(port: u16, handle: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + '
     })
 }
 
-fn udp(port: u16, answer: impl Fn(&[u8], SocketAddr) -> Vec<u8> + Send + 'static) -> io::Result<()> {
-    let socket = UdpSocket::from(dual_stack(Type::DGRAM, Protocol::UDP, port)?);
+fn udp(
+    address: IpAddr,
+    port: u16,
+    answer: impl Fn(&[u8], SocketAddr) -> Vec<u8> + Send + 'static,
+) -> io::Result<()> {
+    let socket = UdpSocket::from(bound(Type::DGRAM, Protocol::UDP, address, port)?);
     spawn(move || {
         let mut buffer = vec![0; 65536];
         loop {
@@ -90,11 +98,15 @@ fn spawn(run: impl FnOnce() + Send + 'static) -> io::Result<()> {
     thread::Builder::new().spawn(run).map(drop)
 }
 
-fn dual_stack(kind: Type, protocol: Protocol, port: u16) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV6, kind, Some(protocol))?;
-    socket.set_only_v6(false)?;
+/// On `::` it takes IPv4 too.
+fn bound(kind: Type, protocol: Protocol, address: IpAddr, port: u16) -> io::Result<Socket> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let socket = Socket::new(domain, kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
     socket.set_reuse_address(true)?;
-    socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())?;
+    socket.bind(&SocketAddr::from((address, port)).into())?;
     Ok(socket)
 }
 

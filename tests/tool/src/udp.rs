@@ -12,13 +12,15 @@ pub(crate) fn exchange(to: &str, bytes: u64, count: u64) -> io::Result<Value> {
     let socket = connected(to)?;
     let (mut good, mut repeated) = (0, 0);
     for seed in 0..count {
-        for attempt in 0..3 {
-            if there_and_back(&socket, bytes, seed)? {
-                good += 1;
-                repeated += u64::from(attempt > 0);
-                break;
+        let mut attempts = 0;
+        while !there_and_back(&socket, bytes, seed)? {
+            attempts += 1;
+            if attempts == 3 {
+                return Ok(json!({"good": good, "repeated": repeated, "error": "TIMEOUT"}));
             }
         }
+        good += 1;
+        repeated += u64::from(attempts > 0);
     }
     Ok(json!({"good": good, "repeated": repeated, "app": socket.local_addr()?.to_string()}))
 }
@@ -34,7 +36,10 @@ pub(crate) fn flows(to: &str, n: u64) -> io::Result<Value> {
     for (socket, seed) in sockets.iter().zip(0..) {
         let mut answer = vec![0; 2048];
         let arrived = socket.recv(&mut answer).map(|n| answer[..n] == datagram(64, seed).unwrap_or_default());
-        good += u64::from(arrived.unwrap_or(false) || there_and_back(socket, 64, seed)?);
+        if !arrived.unwrap_or(false) && !there_and_back(socket, 64, seed)? {
+            return Ok(json!({"good": good, "error": "TIMEOUT"}));
+        }
+        good += 1;
     }
     Ok(json!({"good": good}))
 }

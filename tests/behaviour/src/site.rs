@@ -1,0 +1,40 @@
+//! What a case needs to know of the place it runs at.
+use std::fmt::Debug;
+
+use crate::place::Place;
+
+/// A workstation joined to a cluster, in whatever way.
+pub trait Site: Debug {
+    /// Where apps run.
+    fn app(&self) -> Place;
+    /// On the node itself: what a program sees there is what it should see on the workstation.
+    fn node(&self) -> Place;
+    fn facts(&self) -> &Facts;
+}
+
+/// Addresses and names of a site. Every server is `tp-probe serve NAME`.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// Addresses of a server; IPv6 in brackets.
+    pub servers: Vec<String>,
+    /// Addresses in the cluster's networks where nobody is.
+    pub absent: Vec<String>,
+    /// Connecting to these takes longer than anybody waits.
+    pub silent: Vec<String>,
+    /// URLs by name, and the NAME of the server that answers.
+    pub urls: Vec<(String, String)>,
+    /// Names in the cluster and all their addresses, sorted.
+    pub names: Vec<(String, Vec<String>)>,
+    /// Names of the world outside and their addresses, as known without any cluster.
+    pub outside: Vec<(String, Vec<String>)>,
+    /// The machine's own name server.
+    pub name_server: Option<String>,
+    /// A URL outside of the cluster, by name.
+    pub outside_url: Option<String>,
+    /// The far end cannot tell why a dial failed (a Telepresence manager), so only "refused" is to be expected.
+    pub cause_unknown: bool,
+    /// The far end closes both directions at once (a Telepresence manager).
+    pub no_half_close: bool,
+    /// Bytes of the large transfers.
+    pub large: u64,
+}
