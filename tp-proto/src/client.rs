@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
 pub use dial::{Dial, OpenError};
-pub use pool::Tunnels;
+pub use pool::{Slot, Tunnels};
 
 /// A byte stream to the peer: a port-forward, a TCP connection, TLS.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -34,6 +34,12 @@ pub struct TcpReader {
     buffer: BytesMut,
 }
 
+impl TcpReader {
+    pub fn new(half: OwnedReadHalf) -> Self {
+        Self { half, buffer: BytesMut::new() }
+    }
+}
+
 /// Write half of a kernel TCP socket.
 #[derive(Debug)]
 pub struct TcpWriter(OwnedWriteHalf);
@@ -42,7 +48,7 @@ pub struct TcpWriter(OwnedWriteHalf);
 pub fn tcp_halves(stream: TcpStream) -> io::Result<(TcpReader, TcpWriter)> {
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
-    Ok((TcpReader { half: read, buffer: BytesMut::new() }, TcpWriter(write)))
+    Ok((TcpReader::new(read), TcpWriter(write)))
 }
 
 impl SocketReader for TcpReader {
@@ -81,7 +87,7 @@ impl SocketWriter for TcpWriter {
     }
 }
 
-/// A connected datagram socket, as both halves of a relay.
+/// A connected datagram socket, as both halves of a relay. An error of kind `TimedOut` ends the association.
 pub trait DatagramSocket: Send + Sync {
     fn recv(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     fn send(&self, data: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
@@ -98,53 +104,71 @@ impl DatagramSocket for tokio::net::UdpSocket {
 }
 
 /// One half of a datagram relay. Errors of single datagrams (ICMP) are not the end of an association: a UDP app goes
-/// on sending. It ends after `idle` without a datagram in either direction.
+/// on sending. Idleness is, and ends both halves at once, at both ends of the tunnel.
 #[derive(Debug)]
 pub struct Datagrams<S> {
     socket: Arc<S>,
+    idle: Option<Idle>,
+}
+
+#[derive(Clone, Debug)]
+struct Idle {
+    after: Duration,
     last: Arc<std::sync::Mutex<tokio::time::Instant>>,
-    idle: Duration,
 }
 
 /// Largest UDP payload (RFC 768 less the IPv4 header).
 const MAX_DATAGRAM: usize = 65_507;
 
 impl<S: DatagramSocket> Datagrams<S> {
-    /// Both halves for a relay.
-    pub fn halves(socket: S, idle: Duration) -> (Self, Self) {
+    /// Both halves for a relay. `idle`: how long without a datagram either way; `None` if the socket itself decides.
+    pub fn halves(socket: S, idle: Option<Duration>) -> (Self, Self) {
         let socket = Arc::new(socket);
-        let last = Arc::new(std::sync::Mutex::new(tokio::time::Instant::now()));
-        (Self { socket: Arc::clone(&socket), last: Arc::clone(&last), idle }, Self { socket, last, idle })
+        let idle = idle.map(|after| Idle { after, last: Arc::new(tokio::time::Instant::now().into()) });
+        (Self { socket: Arc::clone(&socket), idle: idle.clone() }, Self { socket, idle })
     }
+}
 
+impl Idle {
     fn touch(&self) {
         *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = tokio::time::Instant::now();
     }
 
-    fn deadline(&self) -> tokio::time::Instant {
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) + self.idle
+    /// Completes when nothing has been heard for long enough.
+    async fn expired(&self) {
+        loop {
+            let last = *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if last.elapsed() >= self.after {
+                return;
+            }
+            tokio::time::sleep_until(last + self.after).await;
+        }
     }
 }
 
 impl<S: DatagramSocket> SocketReader for Datagrams<S> {
     async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
         let mut buffer = vec![0; MAX_DATAGRAM];
+        let expired = async {
+            match &self.idle {
+                Some(idle) => idle.expired().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(expired);
         loop {
-            let deadline = self.deadline();
             tokio::select! {
-                read = self.socket.recv(&mut buffer) => match read {
+                received = self.socket.recv(&mut buffer) => match received {
                     Ok(len) => {
-                        self.touch();
+                        if let Some(idle) = &self.idle {
+                            idle.touch();
+                        }
                         return Ok(Some(Bytes::copy_from_slice(&buffer[..len])));
                     }
                     Err(error) if transient(&error) => tracing::trace!(%error, "datagram refused"),
                     Err(error) => return Err(error),
                 },
-                () = tokio::time::sleep_until(deadline) => {
-                    if self.deadline() <= tokio::time::Instant::now() {
-                        return Ok(None);
-                    }
-                }
+                () = &mut expired => return Err(io::ErrorKind::TimedOut.into()),
             }
         }
     }
@@ -152,7 +176,9 @@ impl<S: DatagramSocket> SocketReader for Datagrams<S> {
 
 impl<S: DatagramSocket> SocketWriter for Datagrams<S> {
     async fn write_chunk(&mut self, data: Bytes) -> io::Result<()> {
-        self.touch();
+        if let Some(idle) = &self.idle {
+            idle.touch();
+        }
         match self.socket.send(&data).await {
             Err(error) if !transient(&error) => Err(error),
             _ => Ok(()),

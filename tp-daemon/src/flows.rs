@@ -1,0 +1,178 @@
+//! From a held SYN or datagram to a tunnel stream and back: dial first, admit or refuse after.
+
+mod app;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tp_core::addr::{AppAddr, ClusterAddr};
+use tp_core::dial::DialError;
+use tp_core::flow::{Flow, Proto};
+use tp_core::tunnel::ConnId;
+use tp_proto::client::{Dial, OpenError, Tunnels};
+use tp_proto::relay::{Datagrams, TcpReader, relay};
+
+use crate::dataplane::{Arrival, Dataplane, HeldConnect, HeldDatagram};
+
+/// How long the far end may try to connect. Longer than the kernel's own verdict on an absent neighbour (3 s), so that
+/// the app hears that verdict.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bound of the way to the far end and back (facts §4.5: Telepresence's default).
+const ROUNDTRIP: Duration = Duration::from_secs(2);
+
+/// The way to the far end while there is one.
+#[derive(Clone, Debug)]
+pub struct Exit {
+    pub tunnels: Tunnels,
+    pub session: String,
+}
+
+/// Carries flows for as long as the daemon is connected.
+#[derive(Clone)]
+pub struct Flows(Arc<Inner>);
+
+struct Inner {
+    exit: watch::Receiver<Option<Exit>>,
+    session_unknown: mpsc::Sender<()>,
+    tcp: AtomicU64,
+    udp: AtomicU64,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Flows {
+    /// `exit` follows the session; `session_unknown` hears when the manager answers that it does not know it.
+    pub fn new(exit: watch::Receiver<Option<Exit>>, session_unknown: mpsc::Sender<()>) -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        Self(Arc::new(Inner {
+            exit,
+            session_unknown,
+            tcp: AtomicU64::new(0),
+            udp: AtomicU64::new(0),
+            tasks,
+            stop,
+        }))
+    }
+
+    /// Open TCP and UDP flows.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.0.tcp.load(Ordering::Relaxed), self.0.udp.load(Ordering::Relaxed))
+    }
+
+    /// Takes flows from the dataplane until it shuts down or [`Flows::stop`] is called.
+    pub async fn serve(&self, dataplane: impl Dataplane) {
+        loop {
+            let arrival = tokio::select! {
+                arrival = dataplane.next() => arrival,
+                () = self.0.stop.cancelled() => None,
+            };
+            let Some(arrival) = arrival else { return };
+            let inner = Arc::clone(&self.0);
+            // the dataplane bounds how many wait for a verdict
+            self.0.tasks.spawn(async move {
+                let stop = inner.stop.clone();
+                let flow = async {
+                    match arrival {
+                        Arrival::Tcp(held) => inner.tcp(held).await,
+                        Arrival::Udp(held) => inner.udp(held).await,
+                    }
+                };
+                tokio::select! {
+                    () = flow => {}
+                    () = stop.cancelled() => {}
+                }
+            });
+        }
+    }
+
+    /// Ends every flow: the apps see their connections closed.
+    pub async fn stop(&self) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    async fn tcp(&self, held: HeldConnect) {
+        let flow = held.flow();
+        let (tunnel, _slot) = match self.open(flow, held.cluster()).await {
+            Ok(opened) => opened,
+            Err(cause) => return held.refuse(cause),
+        };
+        let stream = match held.admit().await {
+            Ok(stream) => stream,
+            // the app gave up while we dialled; the tunnel stream ends with the drop
+            Err(error) => return tracing::debug!(%flow, %error, "not admitted"),
+        };
+        let _gauge = Gauge::new(&self.tcp);
+        let (read, write) = stream.into_split();
+        let report = relay(TcpReader::new(read), app::Writer::new(write), tunnel).await;
+        tracing::debug!(%flow, ?report, "flow ended");
+    }
+
+    async fn udp(&self, held: HeldDatagram) {
+        let flow = held.flow();
+        let (tunnel, _slot) = match self.open(flow, held.cluster()).await {
+            Ok(opened) => opened,
+            Err(cause) => return held.refuse(cause),
+        };
+        let socket = match held.admit().await {
+            Ok(socket) => socket,
+            Err(error) => return tracing::debug!(%flow, %error, "not admitted"),
+        };
+        let _gauge = Gauge::new(&self.udp);
+        let (reader, writer) = Datagrams::halves(socket, None);
+        let report = relay(reader, writer, tunnel).await;
+        tracing::debug!(%flow, ?report, "flow ended");
+    }
+
+    async fn open(
+        &self,
+        flow: Flow,
+        cluster: ClusterAddr,
+    ) -> Result<(tp_proto::stream::TunnelStream, tp_proto::client::Slot), DialError> {
+        // no exit: the manager is away. Silence makes the kernel send the SYN again later.
+        let Some(exit) = self.exit.borrow().clone() else { return Err(DialError::TimedOut) };
+        let id = conn_id(flow.app, cluster, flow.proto);
+        let dial = Dial { id, session: exit.session, timeout: DIAL_TIMEOUT, roundtrip: ROUNDTRIP };
+        exit.tunnels.open(dial).await.map_err(|error| {
+            tracing::debug!(%flow, %error, "dial failed");
+            if matches!(error, OpenError::SessionLost) {
+                // full: it is known already
+                let _ = self.session_unknown.try_send(());
+            }
+            error.for_app()
+        })
+    }
+}
+
+fn conn_id(source: AppAddr, destination: ClusterAddr, proto: Proto) -> ConnId {
+    ConnId { source, destination, proto }
+}
+
+/// Counts one open flow.
+struct Gauge<'a>(&'a AtomicU64);
+
+impl<'a> Gauge<'a> {
+    fn new(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Gauge<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl std::fmt::Debug for Flows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flows").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! Kubeconfig and the usual kubectl flags, as a client that is ready to use.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tp_proto::daemon::KubeTarget;
+
+use crate::failure::{Failure, OrHint};
+
+/// Until a TCP connection to the API server stands.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A kubeconfig as far as we need it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub context: String,
+    pub server: String,
+    /// Of the context, or `default`.
+    pub namespace: String,
+    /// `manager.namespace` of the cluster extension `telepresence.io`.
+    pub extension_manager_namespace: Option<String>,
+    config: Config,
+}
+
+pub(super) async fn load(target: &KubeTarget) -> Result<Loaded, Failure> {
+    let kubeconfig = read(&target.kubeconfig)?;
+    let options = KubeConfigOptions {
+        context: non_empty(&target.context),
+        cluster: non_empty(&target.cluster),
+        user: non_empty(&target.user),
+    };
+    let context = options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
+    let cluster = options.cluster.clone().or_else(|| {
+        let named = kubeconfig.contexts.iter().find(|named| named.name == context)?;
+        named.context.as_ref().map(|context| context.cluster.clone())
+    });
+    let extension_manager_namespace = cluster.and_then(|name| manager_namespace(&kubeconfig, &name));
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.or_hint(
+        "reading the kubeconfig",
+        "see `kubectl config get-contexts`, and choose one with --context",
+    )?;
+    apply_flags(&mut config, target)?;
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    Ok(Loaded {
+        context,
+        server: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
+        namespace: config.default_namespace.clone(),
+        extension_manager_namespace,
+        config,
+    })
+}
+
+fn read(paths: &str) -> Result<Kubeconfig, Failure> {
+    let paths: Vec<PathBuf> =
+        std::env::split_paths(paths).filter(|path| !path.as_os_str().is_empty()).collect();
+    if paths.is_empty() {
+        return Kubeconfig::read().or_hint(
+            "reading the kubeconfig",
+            "name one with --kubeconfig FILE (sudo does not keep $KUBECONFIG)",
+        );
+    }
+    let mut merged: Option<Kubeconfig> = None;
+    for path in &paths {
+        let next = Kubeconfig::read_from(path).or_hint(
+            format!("reading the kubeconfig {}", path.display()),
+            "check the path given with --kubeconfig",
+        )?;
+        merged = Some(match merged {
+            Some(first) => {
+                first.merge(next).or_hint("merging the kubeconfigs", "give one file with --kubeconfig")?
+            }
+            None => next,
+        });
+    }
+    merged.ok_or_else(|| Failure::new(anyhow!("no kubeconfig given"), "name one with --kubeconfig FILE"))
+}
+
+fn apply_flags(config: &mut Config, target: &KubeTarget) -> Result<(), Failure> {
+    if !target.server.is_empty() {
+        config.cluster_url = target
+            .server
+            .parse()
+            .or_hint(format!("reading --server {}", target.server), "give a URL: https://HOST:PORT")?;
+    }
+    if !target.token.is_empty() {
+        config.auth_info.token = Some(target.token.clone().into());
+    }
+    if target.insecure_skip_tls_verify {
+        config.accept_invalid_certs = true;
+    }
+    if !target.as_user.is_empty() {
+        config.auth_info.impersonate = Some(target.as_user.clone());
+    }
+    if !target.as_groups.is_empty() {
+        config.auth_info.impersonate_groups = Some(target.as_groups.clone());
+    }
+    Ok(())
+}
+
+/// `extensions[name=telepresence.io].extension.manager.namespace` of a cluster (facts §5.1).
+fn manager_namespace(kubeconfig: &Kubeconfig, cluster: &str) -> Option<String> {
+    let cluster = kubeconfig.clusters.iter().find(|named| named.name == cluster)?.cluster.as_ref()?;
+    let extension = cluster.extensions.as_ref()?.iter().find(|named| named.name == "telepresence.io")?;
+    Some(extension.extension.get("manager")?.get("namespace")?.as_str()?.to_owned())
+}
+
+fn non_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+impl Loaded {
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        Client::try_from(self.config.clone()).or_hint(
+            format!("preparing the connection to {}", self.server),
+            "check the certificates and the credential plugin of this context in the kubeconfig",
+        )
+    }
+
+    /// Addresses of the API server (or of the proxy in front of it); empty if the name does not resolve.
+    pub(super) async fn resolve_server(&self) -> Vec<IpAddr> {
+        let url = self.config.proxy_url.as_ref().unwrap_or(&self.config.cluster_url);
+        let Some(host) = url.host() else { return Vec::new() };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(ip) = host.parse() {
+            return vec![ip];
+        }
+        let port = url.port_u16().unwrap_or(443);
+        match tokio::net::lookup_host((host, port)).await.context("resolving the API server") {
+            Ok(addresses) => addresses.map(|address| address.ip()).collect(),
+            Err(error) => {
+                tracing::warn!("{error:#}");
+                Vec::new()
+            }
+        }
+    }
+}
