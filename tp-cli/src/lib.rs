@@ -1,0 +1,5 @@
+//! The parts of `tp`.
+
+pub mod helm;
+pub mod kube_flags;
+pub mod report;
