@@ -1,1 +1,86 @@
-fn main() {}
+//! `cargo xtask`: set up the machine, build, test, demonstrate. The only entry point beside cargo itself.
+mod demo;
+mod machine;
+mod programs;
+mod setup;
+mod sh;
+mod suites;
+mod summary;
+mod tidy;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Set up, build, test and demonstrate tp")]
+struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Find or install what building needs; quick when all is there
+    Setup {
+        /// Also what the tests need: Go, a Kubernetes, other resolvers
+        #[arg(long)]
+        tests: bool,
+    },
+    /// Build tp, tp-daemon and tp-traffic for use
+    Build,
+    /// Every test: format, lints, unit, namespaces, behaviour, other kernels, Kubernetes
+    Test {
+        /// Only these stages
+        #[arg(long = "only", value_name = "STAGE")]
+        only: Vec<suites::Stage>,
+    },
+    /// The end-to-end suite on a real Kubernetes
+    E2e,
+    /// A program reaches a service by name, in network namespaces of its own
+    Demo {
+        /// Leave it up to play with
+        #[arg(long)]
+        keep: bool,
+    },
+    /// What the build machines run: set up for tests, then test
+    Ci,
+    /// Rules of the house that no compiler checks
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Options::parse().task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<bool> {
+    std::env::set_current_dir(machine::root())?;
+    machine::extend_path();
+    match task {
+        Task::Setup { tests } => {
+            setup::build()?;
+            if tests {
+                setup::tests()?;
+            }
+            Ok(true)
+        }
+        Task::Build => programs::release().map(|()| true),
+        Task::Test { only } => suites::run(&only),
+        Task::E2e => suites::run(&[suites::Stage::Kube]),
+        Task::Demo { keep } => demo::run(keep).map(|()| true),
+        Task::Ci => suites::run(&[]),
+        Task::Tidy => {
+            let broken = tidy::check(&machine::root())?;
+            broken.iter().for_each(|line| eprintln!("{line}"));
+            Ok(broken.is_empty())
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Builds the programs: `tp` and `tp-daemon`, and `tp-traffic` as a static binary that runs in an empty image.
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::{machine, setup, sh};
+
+/// For use, optimised.
+pub(crate) fn release() -> Result<()> {
+    setup::build()?;
+    let dir = build("release")?;
+    eprintln!("\nbuilt in {}: tp, tp-daemon (beside it), tp-traffic (for the cluster)", dir.display());
+    Ok(())
+}
+
+/// For tests and the demo: what `cargo test` builds anyway.
+pub(crate) fn dev() -> Result<PathBuf> {
+    build("debug")
+}
+
+fn build(profile: &str) -> Result<PathBuf> {
+    let flag = if profile == "release" { "--release" } else { "--profile=dev" };
+    sh::run(&mut sh::cmd(&format!(
+        "cargo build --quiet {flag} -p tp-cli -p tp-daemon -p tp-cluster -p tp-probe"
+    )))?;
+    let dir = machine::target().join(profile);
+    // the flag reaches only the last step, so that no crate is compiled twice
+    for (package, program) in [("tp-cluster", "tp-traffic"), ("tp-probe", "tp-probe")] {
+        let line = format!(
+            "cargo rustc --quiet {flag} -p {package} --bin {program} -- -C target-feature=+crt-static"
+        );
+        sh::run(&mut sh::cmd(&line))?;
+        let fixed = dir.join("static");
+        fs::create_dir_all(&fixed)?;
+        fs::copy(dir.join(program), fixed.join(program))
+            .with_context(|| format!("cannot keep the static {program}"))?;
+    }
+    Ok(dir)
+}
