@@ -19,8 +19,31 @@ use tp_core::dial::DialError;
 use tp_core::flow::{Flow, Proto};
 
 pub use dump::{MapDump, Rows};
+pub use ebpf::EbpfDataplane;
+pub use namespace::PAIR_HOST;
+pub use setup::{Options, Prepared, SetupError, setup};
+pub use tun::TUN_NAME;
 
-mod dump;
+pub mod answer;
+mod counts;
+pub mod dump;
+mod ebpf;
+mod held;
+mod maps;
+mod namespace;
+mod nat;
+mod netlink;
+mod networks;
+pub mod packet;
+pub mod programs;
+mod reader;
+mod rows;
+mod setup;
+mod shared;
+mod sys;
+mod tcp;
+mod tun;
+mod udp;
 
 /// A boxed future, so that [`HeldConnect`] and [`HeldDatagram`] need not know which dataplane made them.
 pub type Pending<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;

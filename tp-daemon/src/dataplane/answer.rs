@@ -1,0 +1,118 @@
+//! Builds what the daemon answers to a held packet: RST, ICMP, ICMPv6. Pure; `None` when the packet is unreadable.
+
+use std::net::IpAddr;
+
+use tp_core::dial::{Answer, DialError};
+
+use crate::dataplane::packet::{self, Kind, Layout};
+
+/// The answer to a packet that is refused for `cause`; `None` also where silence is the answer.
+pub fn refusal(packet: &[u8], cause: DialError) -> Option<Vec<u8>> {
+    let unreachable = |v4, v6| unreachable(packet, v4, v6);
+    match cause.answer() {
+        Answer::Reset if matches!(packet::read(packet).kind, Kind::Syn { .. }) => reset(packet),
+        Answer::Reset => unreachable(PORT_V4, PORT_V6),
+        Answer::HostUnreachable => unreachable(HOST_V4, ADDRESS_V6),
+        Answer::NetUnreachable => unreachable(NET_V4, NO_ROUTE_V6),
+        Answer::Prohibited => prohibited(packet),
+        Answer::Silence => None,
+    }
+}
+
+/// "Administratively prohibited": what the tunnel does not carry (echo requests, other protocols) gets this.
+pub fn prohibited(packet: &[u8]) -> Option<Vec<u8>> {
+    unreachable(packet, PROHIBITED_V4, PROHIBITED_V6)
+}
+
+// Codes of "destination unreachable": RFC 792 and RFC 1812 for IPv4 (type 3), RFC 4443 for IPv6 (type 1).
+const NET_V4: u8 = 0;
+const HOST_V4: u8 = 1;
+const PORT_V4: u8 = 3;
+const PROHIBITED_V4: u8 = 13;
+const NO_ROUTE_V6: u8 = 0;
+const PROHIBITED_V6: u8 = 1;
+const ADDRESS_V6: u8 = 3;
+const PORT_V6: u8 = 4;
+
+/// As much of the packet as an error may quote: 576 bytes in all for IPv4, 1280 for IPv6.
+const QUOTE_V4: usize = 548;
+const QUOTE_V6: usize = 1232;
+
+const TCP: u8 = 6;
+const RST_ACK: u8 = 0x14;
+
+/// RST for a SYN: acknowledges it, so that the app's kernel believes it.
+fn reset(packet: &[u8]) -> Option<Vec<u8>> {
+    let layout = packet::layout(packet)?;
+    let syn = packet.get(layout.transport..layout.transport + 14)?;
+    let sequence = packet::be32(syn, 4)?;
+    let mut tcp = Vec::with_capacity(20);
+    tcp.extend_from_slice(&syn[2..4]);
+    tcp.extend_from_slice(&syn[0..2]);
+    tcp.extend_from_slice(&[0; 4]);
+    tcp.extend_from_slice(&sequence.wrapping_add(1).to_be_bytes());
+    tcp.extend_from_slice(&[5 << 4, RST_ACK, 0, 0, 0, 0, 0, 0]);
+    Some(answer(&layout, TCP, tcp, 16))
+}
+
+fn unreachable(packet: &[u8], code_v4: u8, code_v6: u8) -> Option<Vec<u8>> {
+    let layout = packet::layout(packet)?;
+    let (proto, kind, code, quote) = match layout.source {
+        IpAddr::V4(_) => (packet::ICMP, 3, code_v4, QUOTE_V4),
+        IpAddr::V6(_) => (packet::ICMPV6, 1, code_v6, QUOTE_V6),
+    };
+    let mut icmp = vec![kind, code, 0, 0, 0, 0, 0, 0];
+    icmp.extend(packet.iter().take(quote));
+    Some(answer(&layout, proto, icmp, 2))
+}
+
+/// The IP header for an answer, and the transport checksum at `checksum_at`.
+fn answer(asked: &Layout, proto: u8, mut transport: Vec<u8>, checksum_at: usize) -> Vec<u8> {
+    let (from, to) = (asked.dest, asked.source);
+    let len = u16::try_from(transport.len()).unwrap_or(u16::MAX); // quotes are cut to far less
+    let mut ip = Vec::with_capacity(40 + transport.len());
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            ip.extend_from_slice(&[0x45, 0]);
+            ip.extend_from_slice(&(len + 20).to_be_bytes());
+            ip.extend_from_slice(&[0, 0, 0, 0, HOP_LIMIT, proto, 0, 0]);
+            ip.extend_from_slice(&from.octets());
+            ip.extend_from_slice(&to.octets());
+            let header_sum = checksum([&ip]);
+            ip[10..12].copy_from_slice(&header_sum.to_be_bytes());
+        }
+        (from, to) => {
+            ip.extend_from_slice(&[0x60, 0, 0, 0]);
+            ip.extend_from_slice(&len.to_be_bytes());
+            ip.extend_from_slice(&[proto, HOP_LIMIT]);
+            ip.extend_from_slice(&tp_core::addr::mapped(from).octets());
+            ip.extend_from_slice(&tp_core::addr::mapped(to).octets());
+        }
+    }
+    // The pseudo header; ICMP for IPv4 has none. The two addresses are the last bytes of either header.
+    let pseudo = match from {
+        IpAddr::V4(_) if proto == packet::ICMP => Vec::new(),
+        IpAddr::V4(_) => [&ip[12..20], &[0, proto], &len.to_be_bytes()].concat(),
+        IpAddr::V6(_) => [&ip[8..40], &[0, 0], &len.to_be_bytes(), &[0, 0, 0, proto]].concat(),
+    };
+    let sum = checksum([&pseudo, &transport]);
+    transport[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
+    ip.extend_from_slice(&transport);
+    ip
+}
+
+const HOP_LIMIT: u8 = 64;
+
+/// The Internet checksum over the parts one after the other; every part but the last has an even length.
+pub(crate) fn checksum<'a>(parts: impl IntoIterator<Item = &'a Vec<u8>>) -> u16 {
+    let mut sum = 0u64;
+    for part in parts {
+        for pair in part.chunks(2) {
+            sum += u64::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(u16::MAX)
+}

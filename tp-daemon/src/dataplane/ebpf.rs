@@ -1,0 +1,143 @@
+//! The dataplane in the kernel, as the session sees it.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tp_common::dns::IDENTIFY_PORT;
+use tp_core::addr::AppAddr;
+use tp_core::flow::Proto;
+use tp_core::udp_flows::UdpFlows;
+
+use crate::dataplane::maps::lock;
+use crate::dataplane::netlink::Netlink;
+use crate::dataplane::networks::Networks;
+use crate::dataplane::programs::DnsHooks;
+use crate::dataplane::setup::Prepared;
+use crate::dataplane::shared::Shared;
+use crate::dataplane::tun::Tun;
+use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Vip, reader, rows, tcp};
+
+/// Flows that may wait for the session to ask about them.
+const QUEUE: usize = 1024;
+
+/// Runs from [`Prepared::start`] until its last clone is dropped.
+#[derive(Clone)]
+pub struct EbpfDataplane(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    networks: Networks,
+    arrivals: AsyncMutex<mpsc::Receiver<Arrival>>,
+    dns_sockets: Mutex<Option<DnsSockets>>,
+    dns_v4: Ipv4Addr,
+    hooks: Mutex<DnsHooks>,
+    _stop: DropGuard,
+}
+
+impl Prepared {
+    /// Starts moving packets. Call it inside the runtime, after the privileges have been dropped.
+    pub fn start(mut self) -> io::Result<EbpfDataplane> {
+        let (sender, arrivals) = mpsc::channel(QUEUE);
+        let tun = Tun::new(self.tun)?;
+        let networks = Networks::new(Netlink::open()?, self.namespace.clone(), self.tun_index, self.sources);
+        let shared = Shared::new(tun, self.maps, self.namespace, UdpFlows::new(self.udp), sender);
+        let stop = CancellationToken::new();
+        spawn_until(&stop, reader::read(Arc::clone(&shared)));
+        for listener in self.listeners {
+            spawn_until(&stop, tcp::accept(Arc::clone(&shared), TcpListener::from_std(listener)?));
+        }
+        spawn_until(&stop, sweep(Arc::clone(&shared)));
+        if self.print_kernel_log {
+            self.hooks.spawn_log(&stop)?;
+        }
+        let mut dns = DnsSockets { udp: Vec::new(), tcp: Vec::new() };
+        for (udp, tcp) in self.dns {
+            dns.udp.push(UdpSocket::from_std(udp)?);
+            dns.tcp.push(TcpListener::from_std(tcp)?);
+        }
+        Ok(EbpfDataplane(Arc::new(Inner {
+            shared,
+            networks,
+            arrivals: AsyncMutex::new(arrivals),
+            dns_sockets: Mutex::new(Some(dns)),
+            dns_v4: self.dns_v4,
+            hooks: Mutex::new(self.hooks),
+            _stop: stop.drop_guard(),
+        })))
+    }
+}
+
+impl Dataplane for EbpfDataplane {
+    async fn next(&self) -> Option<Arrival> {
+        self.0.arrivals.lock().await.recv().await
+    }
+
+    async fn set_networks(&self, networks: &[IpNet]) -> io::Result<()> {
+        self.0.networks.set_networks(networks).await
+    }
+
+    async fn set_vips(&self, vips: &[Vip]) -> io::Result<()> {
+        self.0.shared.set_vips(vips)?;
+        self.0.networks.set_vips(vips).await
+    }
+
+    fn set_node_side(&self, interfaces: &[u32]) -> io::Result<()> {
+        self.0.shared.maps.set_node_side(interfaces)
+    }
+
+    fn dns_sockets(&self) -> io::Result<DnsSockets> {
+        lock(&self.0.dns_sockets)
+            .take()
+            .ok_or_else(|| io::Error::other("the DNS sockets have been taken already"))
+    }
+
+    fn original_server(&self, app: AppAddr, proto: Proto) -> Option<SocketAddr> {
+        self.0.shared.maps.original_server(app, proto)
+    }
+
+    fn attach_dns_hooks(&self) -> io::Result<()> {
+        lock(&self.0.hooks).attach()?;
+        // The hooks learn from this who we are; see `IDENTIFY_PORT`.
+        StdUdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.connect((self.0.dns_v4, IDENTIFY_PORT))
+    }
+
+    fn detach_dns_hooks(&self) {
+        lock(&self.0.hooks).detach();
+    }
+
+    fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {
+        rows::dump(&self.0.shared.maps, map)
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut counters = self.0.shared.maps.outcomes();
+        counters.extend(self.0.shared.counts.moved());
+        counters
+    }
+}
+
+fn spawn_until(stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(stop.clone().run_until_cancelled_owned(task));
+}
+
+async fn sweep(shared: Arc<Shared>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        shared.sweep();
+    }
+}
+
+impl fmt::Debug for EbpfDataplane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("EbpfDataplane")
+    }
+}

@@ -1,0 +1,151 @@
+//! Links, addresses and routes over rtnetlink, in whichever namespace the calling thread is.
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
+use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+
+/// A netlink socket; its answers are read by a task of the current runtime.
+#[derive(Clone)]
+pub(super) struct Netlink(Handle);
+
+impl Netlink {
+    pub(super) fn open() -> io::Result<Self> {
+        let (connection, handle, _) = rtnetlink::new_connection()?;
+        tokio::spawn(connection);
+        Ok(Self(handle))
+    }
+
+    /// Index of a link, `None` if there is none of that name.
+    pub(super) async fn index(&self, name: &str) -> io::Result<Option<u32>> {
+        let found = self.0.link().get().match_name(name.to_owned()).execute().try_next().await;
+        match found {
+            Ok(link) => Ok(link.map(|link| link.header.index)),
+            Err(error) => match to_io(error) {
+                error if error.raw_os_error() == Some(libc::ENODEV) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// The hardware address of a link.
+    pub(super) async fn mac(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let link = self.0.link().get().match_name(name.to_owned()).execute().try_next().await;
+        let attributes = link.map_err(to_io)?.map(|link| link.attributes).unwrap_or_default();
+        Ok(attributes.into_iter().find_map(|attribute| match attribute {
+            LinkAttribute::Address(mac) => Some(mac),
+            _ => None,
+        }))
+    }
+
+    pub(super) async fn delete(&self, index: u32) -> io::Result<()> {
+        self.0.link().del(index).execute().await.map_err(to_io)
+    }
+
+    pub(super) async fn up(&self, index: u32) -> io::Result<()> {
+        let message = LinkUnspec::new_with_index(index).up().build();
+        self.0.link().change(message).set_flags(ACKNOWLEDGED).execute().await.map_err(to_io)
+    }
+
+    pub(super) async fn set_mtu(&self, index: u32, mtu: u32) -> io::Result<()> {
+        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
+        self.0.link().change(message).set_flags(ACKNOWLEDGED).execute().await.map_err(to_io)
+    }
+
+    /// A veth pair without ARP, `name` here and `peer` in another namespace, both with the same MAC address.
+    pub(super) async fn add_pair(
+        &self,
+        name: &str,
+        peer: &str,
+        peer_namespace: BorrowedFd<'_>,
+        mac: [u8; 6],
+        mtu: u32,
+    ) -> io::Result<()> {
+        let peer = LinkMessageBuilder::<LinkUnspec>::new()
+            .name(peer)
+            .address(mac.to_vec())
+            .mtu(mtu)
+            .arp(false)
+            .setns_by_fd(peer_namespace.as_raw_fd())
+            .build();
+        let pair = LinkVeth::new(name, "")
+            .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+            .address(mac.to_vec())
+            .mtu(mtu)
+            .arp(false)
+            .build();
+        self.0.link().add(pair).execute().await.map_err(to_io)
+    }
+
+    pub(super) async fn add_address(&self, index: u32, ip: IpAddr, prefix: u8) -> io::Result<()> {
+        match self.0.address().add(index, ip, prefix).execute().await.map_err(to_io) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            result => result,
+        }
+    }
+
+    pub(super) async fn add_route(&self, route: &Route) -> io::Result<()> {
+        self.0.route().add(route.message()?).execute().await.map_err(to_io)
+    }
+
+    /// No error if it is gone already.
+    pub(super) async fn remove_route(&self, route: &Route) -> io::Result<()> {
+        match self.0.route().del(route.message()?).execute().await.map_err(to_io) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// NLM_F_REQUEST | NLM_F_ACK: change a link, never create one.
+const ACKNOWLEDGED: u16 = 0x01 | 0x04;
+
+/// The routes we make.
+#[derive(Clone, Debug)]
+pub(super) enum Route {
+    /// Through a link, with a preferred source address.
+    Via { network: IpNet, link: u32, source: Option<IpAddr> },
+    /// Delivered here: `ip route add local NETWORK dev lo`.
+    Here { network: IpNet },
+}
+
+const LOOPBACK: u32 = 1;
+const TABLE_LOCAL: u32 = 255;
+
+impl Route {
+    fn message(&self) -> io::Result<RouteMessage> {
+        let builder = RouteMessageBuilder::<IpAddr>::new();
+        let message = match self {
+            Self::Via { network, link, source } => {
+                let mut builder = destination(builder, *network)?.output_interface(*link);
+                if let Some(source) = source {
+                    builder = builder.pref_source(*source).map_err(io::Error::other)?;
+                }
+                let scope = if network.addr().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+                builder.scope(scope)
+            }
+            Self::Here { network } => destination(builder, *network)?
+                .output_interface(LOOPBACK)
+                .kind(RouteType::Local)
+                .scope(if network.addr().is_ipv4() { RouteScope::Host } else { RouteScope::Universe })
+                .table_id(TABLE_LOCAL),
+        };
+        Ok(message.build())
+    }
+}
+
+fn destination(builder: RouteMessageBuilder<IpAddr>, to: IpNet) -> io::Result<RouteMessageBuilder<IpAddr>> {
+    builder.destination_prefix(to.network(), to.prefix_len()).map_err(io::Error::other)
+}
+
+fn to_io(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other),
+    }
+}

@@ -1,0 +1,180 @@
+//! What the tasks and holders of the dataplane share.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tp_common::vip::NatKey;
+use tp_core::addr::{AppAddr, ClusterAddr};
+use tp_core::dial::DialError;
+use tp_core::flow::{Flow, Proto};
+use tp_core::udp_flows::UdpFlows;
+
+use crate::dataplane::answer;
+use crate::dataplane::counts::{Count, Counts};
+use crate::dataplane::held::{Held, Id};
+use crate::dataplane::maps::{Maps, lock, nat_key};
+use crate::dataplane::namespace::Namespace;
+use crate::dataplane::nat::{Change, Nat};
+use crate::dataplane::tun::{Tun, VNET_HDR};
+use crate::dataplane::{Arrival, Vip};
+
+pub(super) struct Shared {
+    pub(super) tun: Tun,
+    pub(super) maps: Maps,
+    pub(super) counts: Counts,
+    pub(super) namespace: Namespace,
+    pub(super) held: Mutex<Held>,
+    /// Admitted SYNs whose connection has not come out of the listener yet.
+    pub(super) accepting: Mutex<HashMap<(AppAddr, ClusterAddr), oneshot::Sender<TcpStream>>>,
+    pub(super) udp: Mutex<UdpTable>,
+    nat: Mutex<Nat>,
+    vips: RwLock<HashMap<IpAddr, IpAddr>>,
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+}
+
+pub(super) struct UdpTable {
+    pub(super) flows: UdpFlows,
+    /// Cancelled when a flow's time is up.
+    pub(super) ended: HashMap<Flow, CancellationToken>,
+}
+
+/// A flow that has started; [`Shared::end`] it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Started {
+    pub(super) flow: Flow,
+    pub(super) id: Id,
+    pub(super) cluster: ClusterAddr,
+    through_vip: bool,
+}
+
+impl Shared {
+    pub(super) fn new(
+        tun: Tun,
+        maps: Maps,
+        namespace: Namespace,
+        udp: UdpFlows,
+        arrivals: mpsc::Sender<Arrival>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            tun,
+            maps,
+            counts: Counts::new(),
+            namespace,
+            held: Mutex::default(),
+            accepting: Mutex::default(),
+            udp: Mutex::new(UdpTable { flows: udp, ended: HashMap::new() }),
+            nat: Mutex::default(),
+            vips: RwLock::default(),
+            arrivals,
+        })
+    }
+
+    /// What the far end dials for a destination.
+    pub(super) fn cluster_address(&self, flow: &Flow) -> ClusterAddr {
+        let vips = self.vips.read().unwrap_or_else(PoisonError::into_inner);
+        let ip = vips.get(&flow.dest.ip()).copied().unwrap_or(flow.dest.ip());
+        ClusterAddr::new(ip, flow.dest.port())
+    }
+
+    pub(super) fn set_vips(&self, vips: &[Vip]) -> io::Result<()> {
+        let wanted = crate::dataplane::maps::by_vip(vips)?;
+        self.maps.set_vips(&wanted)?;
+        *self.vips.write().unwrap_or_else(PoisonError::into_inner) = wanted;
+        Ok(())
+    }
+
+    /// Registers a flow that is about to be admitted, so that its answers find the name the app knows.
+    pub(super) fn start(&self, flow: Flow, cluster: ClusterAddr, id: Id) -> io::Result<Started> {
+        let through_vip = flow.dest.ip() != cluster.ip();
+        let key = nat_key(flow.app, cluster, flow.proto);
+        let mut nat = lock(&self.nat);
+        let change = nat.start(key, through_vip.then(|| flow.dest.ip())).map_err(|_| {
+            self.counts.up(Count::NatConflict);
+            io::Error::new(io::ErrorKind::AddrInUse, format!("{flow}: in use under another name"))
+        })?;
+        match change {
+            Change::None => {}
+            Change::Set(vip) => self.maps.set_nat(&key, vip)?,
+            Change::Remove => self.maps.remove_nat(&key),
+        }
+        Ok(Started { flow, id, cluster, through_vip })
+    }
+
+    /// The flow is over, or could not be admitted after all.
+    pub(super) fn end(&self, started: &Started) {
+        lock(&self.held).forget(&started.flow, started.id);
+        if started.flow.proto == Proto::Udp {
+            self.maps.close_flow(&started.flow);
+            let mut udp = lock(&self.udp);
+            udp.flows.remove(&started.flow);
+            udp.ended.remove(&started.flow);
+        }
+        if started.through_vip {
+            lock(&self.nat).end(&Self::nat_key(started), Instant::now());
+        }
+    }
+
+    /// Tells the app why not.
+    pub(super) fn refuse(&self, flow: &Flow, id: Id, cause: DialError) {
+        let Some(packets) = lock(&self.held).refuse(flow, id) else { return };
+        let Some(packet) = packets.first() else { return };
+        match answer::refusal(packet.get(VNET_HDR..).unwrap_or_default(), cause) {
+            Some(answer) => {
+                self.counts.up(Count::Refused);
+                self.answer(&answer);
+            }
+            None => self.counts.up(Count::Silent),
+        }
+    }
+
+    pub(super) fn answer(&self, packet: &[u8]) {
+        if let Err(error) = self.tun.try_write(packet) {
+            self.counts.up(Count::WriteFailed);
+            tracing::debug!(%error, "an answer could not be written to the TUN");
+        }
+    }
+
+    /// Once a second: ends what is over.
+    pub(super) fn sweep(&self) {
+        for _ in 0..lock(&self.held).expire(Instant::now()) {
+            self.counts.up(Count::HeldTooLong);
+        }
+        self.sweep_nat();
+        let mut udp = lock(&self.udp);
+        let over = udp.flows.expire(monotonic(), |flow| self.maps.flow_seen(flow));
+        for flow in &over {
+            self.counts.up(Count::UdpExpired);
+            if let Some(ended) = udp.ended.remove(flow) {
+                ended.cancel();
+            }
+        }
+    }
+
+    fn sweep_nat(&self) {
+        let mut nat = lock(&self.nat);
+        let expired = nat.expire(Instant::now());
+        for key in &expired {
+            self.maps.remove_nat(key);
+        }
+        let no_vips = self.vips.read().unwrap_or_else(PoisonError::into_inner).is_empty();
+        if !expired.is_empty() && nat.is_empty() && no_vips {
+            self.maps.no_more_nat();
+        }
+    }
+
+    fn nat_key(started: &Started) -> NatKey {
+        nat_key(started.flow.app, started.cluster, started.flow.proto)
+    }
+}
+
+/// The clock of the kernel programs.
+pub(super) fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map(Duration::from).unwrap_or_default()
+}
