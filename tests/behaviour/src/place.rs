@@ -90,6 +90,13 @@ impl Place {
         self.run(words)?.success()
     }
 
+    /// `tp-probe` with these words, not yet started.
+    pub fn probe_command(&self, words: &[&str]) -> Command {
+        let mut all = vec![self.probe.display().to_string()];
+        all.extend(words.iter().map(ToString::to_string));
+        self.command(&all)
+    }
+
     /// `tp-probe` with these words; its JSON answer, also when it reports an error.
     pub fn probe(&self, words: &str) -> Result<Value> {
         let mut all = vec![self.probe.display().to_string()];
