@@ -3,6 +3,7 @@ mod leaving;
 mod privilege;
 mod refusals;
 mod resolver_files;
+mod routes;
 mod session;
 
 use std::sync::Arc;
@@ -13,42 +14,62 @@ use libtest_mimic::Trial;
 use crate::host::Host;
 use crate::place::Place;
 use crate::runner::trial;
-use crate::site::Site;
+use crate::site::Session;
 use crate::standalone::Standalone;
 use crate::tp::GONE_WITHIN;
 use crate::workstation::USER;
 
-type Case = fn(&Standalone) -> Result<()>;
+/// On any site.
+type Case = fn(&dyn Session) -> Result<()>;
+/// On our own topology, whose parts it changes.
+type OwnCase = fn(&Standalone) -> Result<()>;
 
 /// Cases that start and end the daemon themselves; each begins with nothing of tp on the workstation.
-pub fn trials(site: &Arc<Standalone>) -> Vec<Trial> {
-    let all =
-        [session::CASES, resolver_files::CASES, privilege::CASES, refusals::CASES, leaving::CASES].concat();
+pub fn trials<S: Session + Send + Sync + 'static>(site: &Arc<S>) -> Vec<Trial> {
+    let all = [session::CASES, privilege::CASES, leaving::CASES].concat();
     let one = |(name, case): (&'static str, Case)| {
         let site = site.clone();
-        trial(name, move || {
-            site.ensure_quit()?;
-            let result = case(&site);
-            site.ensure_quit()?;
-            result
-        })
+        trial(name, move || bracketed(site.as_ref(), |site| case(site)))
     };
     all.into_iter().map(one).collect()
 }
 
+/// Those that need the standalone manager.
+pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
+    let all = [routes::CASES, resolver_files::CASES, refusals::CASES].concat();
+    let one = |(name, case): (&'static str, OwnCase)| {
+        let site = site.clone();
+        trial(name, move || bracketed(site.as_ref(), case))
+    };
+    all.into_iter().map(one).collect()
+}
+
+fn bracketed<S: Session>(site: &S, case: impl FnOnce(&S) -> Result<()>) -> Result<()> {
+    site.ensure_quit()?;
+    let result = case(site);
+    site.ensure_quit()?;
+    result
+}
+
 /// The workstation as it is now.
-fn look(site: &Standalone) -> Result<Host> {
-    Host::of(&site.app(), site.topology().workstation().pid())
+pub fn look(site: &dyn Session) -> Result<Host> {
+    Host::of(&site.app(), site.workstation().pid())
 }
 
 /// The workstation is as it was, within the promised time.
-fn as_before(site: &Standalone, before: &Host) -> Result<()> {
+pub fn as_before(site: &dyn Session, before: &Host) -> Result<()> {
     site.tp().wait_gone()?;
     before.again(GONE_WITHIN, || look(site))
 }
 
+/// A program reaches the first server.
+pub fn reached(site: &dyn Session) -> Result<()> {
+    let url = format!("http://{}:8080", site.facts().servers[0]);
+    site.app().succeed(&["curl", "-sS", "--max-time", "10", &url]).map(drop)
+}
+
 /// Root, as `sudo` makes it for an ordinary user.
-fn sudo(site: &Standalone) -> Place {
+fn sudo(site: &dyn Session) -> Place {
     let uid = USER.to_string();
     site.app().env("SUDO_UID", &uid).env("SUDO_GID", &uid).env("SUDO_USER", "developer")
 }

@@ -1,7 +1,11 @@
 //! What a case needs to know of the place it runs at.
 use std::fmt::Debug;
 
+use anyhow::Result;
+
 use crate::place::Place;
+use crate::tp::Tp;
+use crate::workstation::Workstation;
 
 /// A workstation joined to a cluster, in whatever way.
 pub trait Site: Debug {
@@ -10,6 +14,24 @@ pub trait Site: Debug {
     /// On the node itself: what a program sees there is what it should see on the workstation.
     fn node(&self) -> Place;
     fn facts(&self) -> &Facts;
+}
+
+/// A site whose workstation is joined by `tp connect`.
+pub trait Session: Site {
+    fn tp(&self) -> &Tp;
+    fn workstation(&self) -> &Workstation;
+
+    fn ensure_connected(&self) -> Result<()> {
+        if self.tp().daemon().is_err() {
+            self.tp().connect(&[])?.success()?;
+        }
+        Ok(())
+    }
+
+    /// Nothing of tp runs on the workstation.
+    fn ensure_quit(&self) -> Result<()> {
+        self.tp().force_quit()
+    }
 }
 
 /// Addresses and names of a site. Every server is `tp-probe serve NAME`.

@@ -3,10 +3,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::place::Place;
 use crate::process::Guard;
-use crate::site::{Facts, Site};
+use crate::site::{Facts, Session, Site};
 use crate::stage::Stage;
-use crate::topology::{self, NODE, SUBNETS, Topology};
+use crate::topology::{self, CLUSTER_DNS, NODE, SUBNETS, Topology};
 use crate::tp::Tp;
+use crate::workstation::Workstation;
 
 #[derive(Debug)]
 pub struct Standalone {
@@ -27,10 +28,6 @@ impl Standalone {
         Ok(Self { tp, _manager: manager, topology, facts: topology::facts(), join })
     }
 
-    pub fn tp(&self) -> &Tp {
-        &self.tp
-    }
-
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
@@ -38,18 +35,6 @@ impl Standalone {
     /// The URL that lets a workstation join.
     pub fn join(&self) -> &str {
         &self.join
-    }
-
-    pub fn ensure_connected(&self) -> Result<()> {
-        if self.tp.daemon().is_err() {
-            self.tp.connect(&[])?.success()?;
-        }
-        Ok(())
-    }
-
-    /// Nothing of tp runs on the workstation.
-    pub fn ensure_quit(&self) -> Result<()> {
-        self.tp.force_quit()
     }
 }
 
@@ -64,6 +49,16 @@ impl Site for Standalone {
 
     fn facts(&self) -> &Facts {
         &self.facts
+    }
+}
+
+impl Session for Standalone {
+    fn tp(&self) -> &Tp {
+        &self.tp
+    }
+
+    fn workstation(&self) -> &Workstation {
+        self.topology.workstation()
     }
 }
 
@@ -82,6 +77,7 @@ fn manager(stage: &Stage, node: &Place) -> Result<(Guard, String)> {
     for subnet in SUBNETS {
         words.extend(["--subnet".into(), subnet.into()]);
     }
+    words.extend(["--dns".into(), CLUSTER_DNS.into()]);
     words.extend(["--state-dir".into(), state.display().to_string()]);
     let (guard, line) = Guard::spawn_ready(node.command(&words)).context("the standalone manager")?;
     let join = line.split_whitespace().find(|word| word.starts_with("tp://")).unwrap_or_default().to_owned();

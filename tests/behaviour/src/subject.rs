@@ -6,7 +6,7 @@ use libtest_mimic::Trial;
 
 use crate::native::Native;
 use crate::runner::trial;
-use crate::site::Site;
+use crate::site::{Session, Site};
 use crate::stage::Stage;
 use crate::standalone::Standalone;
 use crate::{cases, lifecycle};
@@ -25,8 +25,9 @@ pub fn build() -> Result<(Owner, Vec<Trial>)> {
         "tp" => {
             let stage = Stage::new(&["tp", "tp-daemon", "tp-traffic", "tp-probe"])?;
             let site = Arc::new(Standalone::new(&stage)?);
-            let mut trials = trials_on(&site, Standalone::ensure_connected);
+            let mut trials = trials_on(&site, Session::ensure_connected);
             trials.extend(lifecycle::trials(&site));
+            trials.extend(lifecycle::own_trials(&site));
             Ok((Box::new((site, stage)), trials))
         }
         other => bail!("TP_SUBJECT={other} is not known\n\nhint: native or tp"),

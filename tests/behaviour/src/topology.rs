@@ -22,7 +22,7 @@ use crate::workstation::Workstation;
 pub const SUBNETS: [&str; 4] = ["10.55.0.0/24", "10.55.1.0/24", "10.55.2.0/24", "fd55::/48"];
 pub const NODE: &str = "192.0.2.1";
 
-const CLUSTER_DNS: &str = "10.55.0.53:53";
+pub const CLUSTER_DNS: &str = "10.55.0.53:53";
 const MACHINE_DNS: &str = "192.0.2.1:53";
 const CLUSTER_RECORDS: [&str; 5] = [
     "echo.default.svc.cluster.local=10.55.0.10,fd55::10",

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Case, as_before, look};
+use super::{Case, as_before, look, reached};
 use crate::process::{Guard, eventually};
-use crate::site::Site;
-use crate::standalone::Standalone;
+use crate::site::Session;
 use crate::tp::{GONE_WITHIN, loaded_programs};
 
 pub(super) const CASES: &[(&str, Case)] = &[
@@ -22,10 +21,10 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("leaving_names_resolve_at_once_as_before", names_afterwards),
 ];
 
-fn ended_by(site: &Standalone, signal: &str) -> Result<()> {
+fn ended_by(site: &dyn Session, signal: &str) -> Result<()> {
     let before = look(site)?;
     site.tp().connect(&[])?.success()?;
-    super::session::curl(site)?;
+    reached(site)?;
     let programs = site.tp().programs()?;
     ensure!(!programs.is_empty(), "the daemon holds no kernel programs");
     site.tp().signal(site.tp().daemon()?, signal)?;
@@ -37,28 +36,29 @@ fn ended_by(site: &Standalone, signal: &str) -> Result<()> {
     })
 }
 
-fn under_load(site: &Standalone) -> Result<()> {
+fn under_load(site: &dyn Session) -> Result<()> {
     let before = look(site)?;
     site.tp().connect(&[])?.success()?;
-    let _flood = start(site, &["flood", "10.55.0.10:7777", "200", "100000000"])?;
-    let _down = start(site, &["download", "10.55.0.10", "10000000000", "1"])?;
-    let _udp = start(site, &["udp", "10.55.0.10:7777", "1000", "1000000"])?;
+    let server = &site.facts().servers[0];
+    let _flood = start(site, &["flood", &format!("{server}:7777"), "200", "100000000"])?;
+    let _down = start(site, &["download", server, "10000000000", "1"])?;
+    let _udp = start(site, &["udp", &format!("{server}:7777"), "1000", "1000000"])?;
     sleep(Duration::from_millis(700));
     site.tp().signal(site.tp().daemon()?, "KILL")?;
     as_before(site, &before)
 }
 
 /// A socket with data that the app does not read would keep the daemon's private namespace alive.
-fn unread_data(site: &Standalone) -> Result<()> {
+fn unread_data(site: &dyn Session) -> Result<()> {
     let before = look(site)?;
     site.tp().connect(&[])?.success()?;
-    let _slow = start(site, &["slow-reader", "10.55.0.10", "1000000000", "1", "60000"])?;
+    let _slow = start(site, &["slow-reader", &site.facts().servers[0], "1000000000", "1", "60000"])?;
     sleep(Duration::from_secs(1));
     site.tp().signal(site.tp().daemon()?, "KILL")?;
     as_before(site, &before)
 }
 
-fn random_moments(site: &Standalone) -> Result<()> {
+fn random_moments(site: &dyn Session) -> Result<()> {
     let before = look(site)?;
     let mut state = u64::from(std::process::id());
     for round in 0..12 {
@@ -88,11 +88,11 @@ fn random_moments(site: &Standalone) -> Result<()> {
         as_before(site, &before).with_context(|| format!("round {round}, killed after {moment:?}"))?;
     }
     site.tp().connect(&[])?.success()?;
-    super::session::curl(site)
+    reached(site)
 }
 
 /// Nobody is left to tidy up: what remains is at most inert, and the next connect is none the worse.
-fn everything_killed(site: &Standalone) -> Result<()> {
+fn everything_killed(site: &dyn Session) -> Result<()> {
     let before = look(site)?;
     for _ in 0..3 {
         site.tp().connect(&[])?.success()?;
@@ -102,10 +102,10 @@ fn everything_killed(site: &Standalone) -> Result<()> {
         as_before(site, &before)?;
     }
     site.tp().connect(&[])?.success()?;
-    super::session::curl(site)
+    reached(site)
 }
 
-fn names_afterwards(site: &Standalone) -> Result<()> {
+fn names_afterwards(site: &dyn Session) -> Result<()> {
     site.tp().connect(&[])?.success()?;
     site.tp().signal(site.tp().daemon()?, "KILL")?;
     site.tp().wait_gone()?;
@@ -115,7 +115,7 @@ fn names_afterwards(site: &Standalone) -> Result<()> {
 }
 
 /// `tp-probe` in the background.
-fn start(site: &Standalone, words: &[&str]) -> Result<Guard> {
+fn start(site: &dyn Session, words: &[&str]) -> Result<Guard> {
     let mut command = site.app().probe_command(words);
     command.stdout(Stdio::null()).stderr(Stdio::null());
     Guard::spawn(command)

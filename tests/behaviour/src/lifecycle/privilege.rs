@@ -3,9 +3,8 @@ use std::fs;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Case, as_before, look, sudo};
-use crate::site::Site;
-use crate::standalone::Standalone;
+use super::{Case, as_before, look, reached, sudo};
+use crate::site::Session;
 use crate::workstation::USER;
 
 pub(super) const CASES: &[(&str, Case)] = &[
@@ -19,7 +18,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
 /// CAP_NET_ADMIN and nothing else, as /proc shows it.
 const NET_ADMIN: &str = "0000000000001000";
 
-fn invoking_user(site: &Standalone) -> Result<()> {
+fn invoking_user(site: &dyn Session) -> Result<()> {
     sudo(site).run(&site.tp().connect_words(&[]))?.success()?;
     let status = daemon_status(site)?;
     for line in ["Uid:", "Gid:"] {
@@ -31,15 +30,15 @@ fn invoking_user(site: &Standalone) -> Result<()> {
         "{status}"
     );
     capabilities(&status)?;
-    super::session::curl(site)
+    reached(site)
 }
 
-fn root_itself(site: &Standalone) -> Result<()> {
+fn root_itself(site: &dyn Session) -> Result<()> {
     site.tp().connect(&[])?.success()?;
     capabilities(&daemon_status(site)?)
 }
 
-fn user_without_sudo(site: &Standalone) -> Result<()> {
+fn user_without_sudo(site: &dyn Session) -> Result<()> {
     let before = look(site)?;
     sudo(site).run(&site.tp().connect_words(&[]))?.success()?;
     let user = site.app().user(USER);
@@ -50,7 +49,7 @@ fn user_without_sudo(site: &Standalone) -> Result<()> {
     as_before(site, &before)
 }
 
-fn other_user(site: &Standalone) -> Result<()> {
+fn other_user(site: &dyn Session) -> Result<()> {
     sudo(site).run(&site.tp().connect_words(&[]))?.success()?;
     let stranger = site.app().user(USER + 1);
     for words in [["status"].as_slice(), &["quit"], &["maps", "dump"]] {
@@ -58,10 +57,10 @@ fn other_user(site: &Standalone) -> Result<()> {
         ensure!(said.contains("hint:"), "{words:?} gives no hint: {said}");
     }
     site.tp().daemon().context("a stranger's quit must not end it")?;
-    super::session::curl(site)
+    reached(site)
 }
 
-fn command_as_user(site: &Standalone) -> Result<()> {
+fn command_as_user(site: &dyn Session) -> Result<()> {
     let done = sudo(site).run(&site.tp().connect_words(&["--", "id", "-u"]))?;
     ensure!(
         done.stdout.trim() == USER.to_string(),
@@ -82,7 +81,7 @@ fn capabilities(status: &str) -> Result<()> {
     Ok(())
 }
 
-fn daemon_status(site: &Standalone) -> Result<String> {
+fn daemon_status(site: &dyn Session) -> Result<String> {
     Ok(fs::read_to_string(format!("/proc/{}/status", site.tp().daemon()?))?)
 }
 

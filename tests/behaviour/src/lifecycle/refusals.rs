@@ -3,12 +3,12 @@ use std::fs;
 
 use anyhow::{Result, ensure};
 
-use super::{Case, as_before, look};
-use crate::site::Site;
+use super::{OwnCase, as_before, look};
+use crate::site::{Session, Site};
 use crate::standalone::Standalone;
 use crate::workstation::USER;
 
-pub(super) const CASES: &[(&str, Case)] = &[
+pub(super) const CASES: &[(&str, OwnCase)] = &[
     ("refusal_without_root", without_root),
     ("refusal_wrong_token", wrong_token),
     ("refusal_wrong_certificate", wrong_pin),
@@ -16,7 +16,6 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("refusal_malformed_url", malformed),
     ("refusal_no_kubeconfig", no_kubeconfig),
     ("refusal_cluster_unreachable", cluster_unreachable),
-    ("refusal_conflicting_network", conflict),
 ];
 
 fn without_root(site: &Standalone) -> Result<()> {
@@ -70,23 +69,6 @@ fn cluster_unreachable(site: &Standalone) -> Result<()> {
         fs::write(&file, text)?;
         refused(site, &["--kubeconfig", &file.display().to_string()])?;
     }
-    Ok(())
-}
-
-/// A route of the machine inside of the cluster's networks: never silently taken away.
-fn conflict(site: &Standalone) -> Result<()> {
-    let ws = site.topology().ws();
-    ws.ip("route add 10.55.0.0/16 via 192.0.2.77")?;
-    ws.ip("route add 10.55.0.0/24 via 192.0.2.77")?;
-    let before = look(site)?;
-    let done = site.tp().connect(&[])?;
-    let kept = !before.difference(&look(site)?).contains("lost");
-    site.ensure_quit()?;
-    ws.ip("route del 10.55.0.0/24 via 192.0.2.77")?;
-    ws.ip("route del 10.55.0.0/16 via 192.0.2.77")?;
-    ensure!(kept, "a route of the machine is gone");
-    let said = format!("{}{}", done.stdout, done.stderr);
-    ensure!(said.contains("10.55.0.0/"), "the conflict is not mentioned: {done:?}");
     Ok(())
 }
 

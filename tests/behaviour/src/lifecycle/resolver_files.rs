@@ -1,12 +1,12 @@
 //! Machines with other resolver files than the usual one, and who is asked what.
 use anyhow::{Result, ensure};
 
-use super::Case;
-use crate::site::Site;
+use super::OwnCase;
+use crate::site::{Session, Site};
 use crate::standalone::Standalone;
 use crate::topology::NODE;
 
-pub(super) const CASES: &[(&str, Case)] = &[
+pub(super) const CASES: &[(&str, OwnCase)] = &[
     ("resolver_files_each_server_is_asked_its_own_names", who_is_asked),
     ("resolver_files_changed_while_connected", changed),
     ("resolver_files_without_a_name_server", empty),
