@@ -1,1 +1,31 @@
-fn main() {}
+//! `tp-traffic`: starts the role that its first argument names.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tp_cluster::args::{Cli, Command};
+use tp_cluster::{log, manager};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.command {
+        Command::Manager(args) => {
+            let level = log::init(&args.log_level);
+            finish(runtime().and_then(|runtime| runtime.block_on(manager::run(*args, level))))
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn finish(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tp-traffic: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `tp-traffic manager`: serves clients in a cluster, or standalone.
+
+mod cluster;
+mod dial;
+mod dns;
+mod front;
+mod policy;
+mod server;
+mod service;
+mod sessions;
+mod standalone;
+mod tunnel;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tp_core::join::JoinUrl;
+use tp_core::sessions::Limits;
+
+use crate::args::ManagerArgs;
+use crate::log::LevelHandle;
+use cluster::{Cluster, Fixed, Networks};
+use dns::Names;
+use policy::Policy;
+use sessions::Registry;
+
+/// How long flows may go on after SIGTERM: long enough for an answer that is on its way, short enough for a rollout.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Until every connection has heard the goodbye.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// What all RPCs share.
+#[derive(Debug)]
+struct Shared {
+    sessions: Registry,
+    cluster: Cluster,
+    names: Names,
+    policy: Policy,
+    client_config: Option<PathBuf>,
+    /// UID of the manager's namespace; all zero until it is known.
+    cluster_id: watch::Receiver<String>,
+    log_level: LevelHandle,
+    stopping: Stopping,
+}
+
+/// A stop has two steps: first a word to everyone, then the end of what still runs.
+#[derive(Clone, Debug, Default)]
+struct Stopping {
+    /// No new connections; watches end.
+    begun: CancellationToken,
+    /// Flows end.
+    now: CancellationToken,
+}
+
+/// A manager that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How to join it; `None` in a cluster.
+    pub join: Option<JoinUrl>,
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+}
+
+/// What differs between a cluster and standalone.
+struct Place {
+    listen: SocketAddr,
+    fixed: Fixed,
+    networks: watch::Receiver<Option<Networks>>,
+    cluster_id: watch::Receiver<String>,
+    names: Names,
+    policy: Policy,
+    entrance: Option<standalone::Entrance>,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(args: ManagerArgs, log_level: LevelHandle) -> Result<()> {
+    raise_file_limit();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let running = start(&args, log_level).await?;
+    if let Some(url) = &running.join {
+        standalone::announce(url, &args.standalone)?;
+    }
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+    }
+    running.stop().await;
+    Ok(())
+}
+
+/// Starts serving; needs a tokio runtime.
+pub async fn start(args: &ManagerArgs, log_level: LevelHandle) -> Result<Running> {
+    let tasks = TaskTracker::new();
+    let stopping = Stopping::default();
+    let place = standalone_place(args)?;
+    let listener = TcpListener::bind(place.listen).await.with_context(|| {
+        format!(
+            "cannot listen on {}\n\nhint: another program may listen there; --listen ADDR:0 takes a free port",
+            place.listen
+        )
+    })?;
+    let address = listener.local_addr()?;
+    let limits = Limits { ttl: args.limits.session_ttl, ..Limits::default() };
+    let shared = Arc::new(Shared {
+        sessions: Registry::new(limits, args.limits.max_flows),
+        cluster: Cluster::new(Fixed { manager_port: address.port(), ..place.fixed }, place.networks),
+        names: place.names,
+        policy: place.policy,
+        client_config: args.client.client_config.clone(),
+        cluster_id: place.cluster_id,
+        log_level,
+        stopping: stopping.clone(),
+    });
+    let (tls, token, join) = match place.entrance {
+        Some(entrance) => {
+            let join = entrance.join_url(&args.standalone, address);
+            (entrance.tls, entrance.token, Some(join))
+        }
+        None => (None, None, None),
+    };
+    let service = service::Service(Arc::clone(&shared));
+    let front = front::Front::new(service, args.limits.max_message, token);
+    tokio::spawn(server::serve(listener, tls, front, stopping.begun.clone(), tasks.clone()));
+    let sweeper = Arc::clone(&shared);
+    let end = stopping.begun.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = sweeper.sessions.sweep() => {}
+            () = end.cancelled() => {}
+        }
+    });
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "the manager serves");
+    Ok(Running { address, join, shared, tasks })
+}
+
+impl Running {
+    /// Ends quickly: watches at once, flows after a short grace.
+    pub async fn stop(self) {
+        let Stopping { begun, now } = self.shared.stopping.clone();
+        begun.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
+            tracing::info!(flows = self.shared.sessions.flows(), "ending the flows that are left");
+            now.cancel();
+            let _ = tokio::time::timeout(GOODBYE, self.tasks.wait()).await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+fn standalone_place(args: &ManagerArgs) -> Result<Place> {
+    let alone = &args.standalone;
+    let names = standalone::names(alone)?;
+    let networks = standalone::networks(alone)?;
+    let also = &args.client.also_proxy.0;
+    let policy = Policy::Only(alone.subnets.iter().chain(also).copied().collect());
+    let fixed = Fixed {
+        manager_ip: standalone::reachable(alone.listen.ip()),
+        manager_port: alone.listen.port(),
+        cluster_domain: names.domain().to_owned(),
+        client: args.client.clone(),
+    };
+    Ok(Place {
+        listen: alone.listen,
+        fixed,
+        networks: watch::channel(Some(networks)).1,
+        cluster_id: watch::channel(NO_CLUSTER_ID.to_owned()).1,
+        names,
+        policy,
+        entrance: Some(standalone::entrance(alone)?),
+    })
+}
+
+/// What Telepresence's manager says when it cannot read its namespace.
+const NO_CLUSTER_ID: &str = "00000000-0000-0000-0000-000000000000";
+
+/// A flow is a file descriptor: take as many as we may have.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
