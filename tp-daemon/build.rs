@@ -35,7 +35,7 @@ fn main() {
         .arg(out.join("ebpf"));
     match build.status() {
         Ok(status) if status.success() => {}
-        Ok(status) => panic!("building the kernel programs (tp-ebpf) failed: {status}\n\n{HINT}"),
+        Ok(status) => panic!("building the kernel programs (tp-ebpf) failed: {status}"),
         Err(error) => {
             panic!("building the kernel programs (tp-ebpf): cannot start {build:?}: {error}\n\n{HINT}")
         }

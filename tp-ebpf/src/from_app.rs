@@ -28,9 +28,7 @@ pub fn decide(ctx: &TcContext) -> Outcome {
         return Outcome::AppMulticast;
     }
     match (packet.proto, packet.part) {
-        (TCP | UDP, Part::Later { .. }) => {
-            translated(ctx, &packet, Outcome::AppFragment, Outcome::AppFragmentVip)
-        }
+        (TCP | UDP, Part::Later) => translated(ctx, &packet, Outcome::AppFragment, Outcome::AppFragmentVip),
         (TCP, _) if packet.opens_connection() => opening(ctx, &packet, Outcome::AppSynHeld),
         (TCP, _) => translated(ctx, &packet, Outcome::AppTcp, Outcome::AppTcpVip),
         (UDP, _) => datagram(ctx, &packet),

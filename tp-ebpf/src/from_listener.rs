@@ -19,13 +19,13 @@ pub fn decide(ctx: &TcContext) -> Outcome {
         return Outcome::ListenerNoise;
     }
     let (plain, with_vip) = match (packet.proto, packet.part) {
-        (TCP | UDP, Part::Later { .. }) => (Outcome::ListenerFragment, Outcome::ListenerFragmentVip),
+        (TCP | UDP, Part::Later) => (Outcome::ListenerFragment, Outcome::ListenerFragmentVip),
         (TCP, _) => (Outcome::ListenerTcp, Outcome::ListenerTcpVip),
         (UDP, _) => (Outcome::ListenerUdp, Outcome::ListenerUdpVip),
         _ => return Outcome::ListenerOther,
     };
     let vip = vip::of_reply(&packet);
-    if packet.proto == UDP && !matches!(packet.part, Part::Later { .. }) {
+    if packet.proto == UDP && packet.part != Part::Later {
         seen(ctx, &packet, vip.unwrap_or(packet.source));
     }
     match vip {

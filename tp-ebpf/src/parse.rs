@@ -15,6 +15,8 @@ pub struct Packet {
     pub v6: bool,
     pub proto: u8,
     pub part: Part,
+    /// Of a datagram in parts; not inside [`Part`], since the verifier minds a value that is sometimes undefined.
+    pub id: u32,
     pub source: Addr,
     pub dest: Addr,
     /// Ports in host order (0 without any), for ICMP the type in `source_port`.
@@ -28,12 +30,8 @@ pub struct Packet {
 pub enum Part {
     Whole,
     /// The first fragment: has the ports.
-    First {
-        id: u32,
-    },
-    Later {
-        id: u32,
-    },
+    First,
+    Later,
 }
 
 const SYN: u8 = 0x02;
@@ -67,7 +65,7 @@ pub fn packet(ctx: &TcContext, l3: usize) -> Result<Packet, Unreadable> {
         0x86dd => v6(ctx, l3)?,
         _ => return Err(Unreadable),
     };
-    if !matches!(packet.part, Part::Later { .. }) {
+    if packet.part != Part::Later {
         transport(ctx, &mut packet)?;
     }
     Ok(packet)
@@ -100,7 +98,8 @@ fn v4(ctx: &TcContext, l3: usize) -> Result<Packet, Unreadable> {
         l4: l3 + ihl,
         v6: false,
         proto: header.proto,
-        part: part(fragment & 0x1fff, fragment & 0x2000 != 0, u32::from(header.id)),
+        part: part(fragment & 0x1fff, fragment & 0x2000 != 0),
+        id: u32::from(header.id),
         source: Addr::v4(header.source),
         dest: Addr::v4(header.dest),
         source_port: 0,
@@ -129,7 +128,7 @@ const MAX_EXTENSIONS: usize = 5;
 #[inline(always)]
 fn v6(ctx: &TcContext, l3: usize) -> Result<Packet, Unreadable> {
     let header: V6 = ctx.load(l3).map_err(|_| Unreadable)?;
-    let (mut next, mut at, mut found) = (header.next, l3 + 40, Part::Whole);
+    let (mut next, mut at, mut found, mut id) = (header.next, l3 + 40, Part::Whole, 0);
     for _ in 0..MAX_EXTENSIONS {
         match next {
             HOP_BY_HOP | ROUTING | DESTINATION => {
@@ -140,11 +139,11 @@ fn v6(ctx: &TcContext, l3: usize) -> Result<Packet, Unreadable> {
             FRAGMENT => {
                 let extension: [u16; 4] = ctx.load(at).map_err(|_| Unreadable)?;
                 let offset = u16::from_be(extension[1]);
-                let id = u32::from(extension[2]) | u32::from(extension[3]) << 16;
-                found = part(offset & 0xfff8, offset & 1 != 0, id);
+                id = u32::from(extension[2]) | u32::from(extension[3]) << 16;
+                found = part(offset & 0xfff8, offset & 1 != 0);
                 next = extension[0].to_ne_bytes()[0];
                 at += 8;
-                if matches!(found, Part::Later { .. }) {
+                if found == Part::Later {
                     break;
                 }
             }
@@ -157,6 +156,7 @@ fn v6(ctx: &TcContext, l3: usize) -> Result<Packet, Unreadable> {
         v6: true,
         proto: next,
         part: found,
+        id,
         source: Addr(header.source),
         dest: Addr(header.dest),
         source_port: 0,
@@ -166,11 +166,11 @@ fn v6(ctx: &TcContext, l3: usize) -> Result<Packet, Unreadable> {
 }
 
 #[inline(always)]
-fn part(offset: u16, more: bool, id: u32) -> Part {
+fn part(offset: u16, more: bool) -> Part {
     match (offset, more) {
         (0, false) => Part::Whole,
-        (0, true) => Part::First { id },
-        _ => Part::Later { id },
+        (0, true) => Part::First,
+        _ => Part::Later,
     }
 }
 

@@ -34,10 +34,10 @@ pub fn of_reply(packet: &Packet) -> Option<Addr> {
     if none() {
         return None;
     }
-    let fragment = |id| FragmentKey { app: packet.dest, cluster: packet.source, id };
-    if let Part::Later { id } = packet.part {
+    let fragment = FragmentKey { app: packet.dest, cluster: packet.source, id: packet.id };
+    if packet.part == Part::Later {
         // SAFETY: copied at once.
-        return unsafe { FRAGMENTS.get(&fragment(id)) }.copied();
+        return unsafe { FRAGMENTS.get(&fragment) }.copied();
     }
     let key = NatKey {
         app: packet.dest,
@@ -49,9 +49,9 @@ pub fn of_reply(packet: &Packet) -> Option<Addr> {
     };
     // SAFETY: copied at once; the daemon writes whole values.
     let vip = unsafe { NAT.get(&key) }.copied()?;
-    if let Part::First { id } = packet.part {
+    if packet.part == Part::First {
         // A full LRU map makes room; a datagram whose entry is lost is lost, as any fragment may be.
-        let _ = FRAGMENTS.insert(&fragment(id), &vip, 0);
+        let _ = FRAGMENTS.insert(&fragment, &vip, 0);
     }
     Some(vip)
 }
@@ -91,7 +91,7 @@ fn rewrite(ctx: &TcContext, packet: &Packet, field: Field, new: Addr) -> Result<
 /// The pseudo header holds both addresses. Later fragments have no transport header.
 #[inline(always)]
 fn transport_checksum(ctx: &TcContext, packet: &Packet, old: Addr, new: Addr) -> Result<(), Unwritable> {
-    if matches!(packet.part, Part::Later { .. }) {
+    if packet.part == Part::Later {
         return Ok(());
     }
     let pseudo = u64::from(BPF_F_PSEUDO_HDR);

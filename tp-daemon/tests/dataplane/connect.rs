@@ -1,0 +1,188 @@
+//! Honest connect: the app sees what the far end said, at once, over IPv4 and IPv6.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::far_end::{
+    CLOSED, COUNT, DROPPED, ECHO, FORBIDDEN, GREET, GREETING, HOST_ABSENT, NO_ROUTE, RESET, SLOW, UNDECIDED,
+};
+use crate::site::{Site, V4, V6, at, echoes, eventually, site};
+
+const BOTH: [&str; 2] = [V4, V6];
+
+fn connect(ip: &str, port: u16) -> std::io::Result<TcpStream> {
+    TcpStream::connect_timeout(&at(ip, port), Duration::from_secs(20))
+}
+
+#[test]
+fn an_open_port_connects_and_carries_bytes() {
+    site(|site| {
+        for ip in BOTH {
+            let before = site.counters();
+            let mut stream = connect(ip, ECHO).unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), at(ip, ECHO));
+            echoes(&mut stream, b"hello");
+            echoes(&mut stream, &vec![b'x'; 1 << 20]);
+            drop(stream);
+            eventually("the far end sees the end", || site.events.count("ended") > 0);
+            let moved = [
+                "flow.admitted",
+                "from_app.syn_held",
+                "from_app.tcp_crossed",
+                "from_daemon.reply_passed",
+                "from_daemon.syn_crossed",
+                "from_listener.tcp",
+                "pick_listener.assigned",
+                "tun.arrived",
+            ];
+            assert_eq!(site.counters().moved_since(&before), moved);
+        }
+    });
+}
+
+#[test]
+fn a_closed_port_refuses() {
+    site(|site| {
+        for ip in BOTH {
+            let before = site.counters();
+            assert_eq!(connect(ip, CLOSED).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            let moved = ["flow.refused", "from_app.syn_held", "from_daemon.answer_passed", "tun.arrived"];
+            assert_eq!(site.counters().moved_since(&before), moved);
+        }
+    });
+}
+
+#[test]
+fn an_absent_host_and_a_missing_route_are_told_apart() {
+    site(|site| {
+        for ip in BOTH {
+            assert_eq!(connect(ip, HOST_ABSENT).unwrap_err().kind(), ErrorKind::HostUnreachable);
+            assert_eq!(connect(ip, NO_ROUTE).unwrap_err().kind(), ErrorKind::NetworkUnreachable);
+            assert_eq!(connect(ip, DROPPED).unwrap_err().kind(), ErrorKind::HostUnreachable);
+        }
+        assert_eq!(connect(V4, FORBIDDEN).unwrap_err().kind(), ErrorKind::HostUnreachable);
+        assert_eq!(connect(V6, FORBIDDEN).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        assert_eq!(site.counters().get("tun.write_failed"), 0);
+    });
+}
+
+#[test]
+fn a_slow_dial_is_asked_for_once_and_then_connects() {
+    site(|site| {
+        for ip in BOTH {
+            let mut stream = connect(ip, SLOW).unwrap();
+            echoes(&mut stream, b"late but here");
+        }
+        assert!(site.counters().get("tun.retransmit_ignored") >= 2, "{:?}", site.counters());
+        assert_eq!(site.counters().get("tun.arrived"), 2);
+    });
+}
+
+#[test]
+fn without_a_verdict_the_apps_own_timeout_decides() {
+    site(|_| {
+        let error = TcpStream::connect_timeout(&at(V4, UNDECIDED), Duration::from_millis(300)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn the_apps_half_close_keeps_the_answer() {
+    site(|_| {
+        for ip in BOTH {
+            let mut stream = connect(ip, COUNT).unwrap();
+            stream.write_all(&vec![1; 300_000]).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            assert_eq!(answer, "300000");
+        }
+    });
+}
+
+#[test]
+fn the_far_ends_half_close_keeps_the_other_direction() {
+    site(|site| {
+        for ip in BOTH {
+            let mut stream = connect(ip, GREET).unwrap();
+            let mut greeting = Vec::new();
+            stream.read_to_end(&mut greeting).unwrap();
+            assert_eq!(greeting.len(), GREETING);
+            stream.write_all(&vec![2; 200_000]).unwrap();
+            drop(stream);
+        }
+        eventually("the far end reads what came after its end", || site.events.count("read 200000") == 2);
+    });
+}
+
+#[test]
+fn a_reset_of_the_far_end_reaches_the_app() {
+    site(|_| {
+        for ip in BOTH {
+            let mut stream = connect(ip, RESET).unwrap();
+            stream.write_all(b"x").unwrap();
+            let error = stream.read(&mut [0; 1]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
+    });
+}
+
+#[test]
+fn a_reset_of_the_app_reaches_the_far_end() {
+    site(|site| {
+        for ip in BOTH {
+            let mut stream = connect(ip, ECHO).unwrap();
+            echoes(&mut stream, b"hello");
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            drop(stream);
+        }
+        eventually("two resets", || site.events.count("failed: ConnectionReset") == 2);
+    });
+}
+
+#[test]
+fn a_port_can_be_used_again_at_once() {
+    site(|site| {
+        for ip in BOTH {
+            reuse(site, ip);
+        }
+    });
+}
+
+/// The far end closes first, so its side is in TIME_WAIT when the app comes again from the same port.
+fn reuse(site: &Site, ip: &str) {
+    let wildcard = if ip == V4 { "0.0.0.0" } else { "::" };
+    for round in 0..20 {
+        let socket =
+            socket2::Socket::new(socket2::Domain::for_address(at(ip, 0)), socket2::Type::STREAM, None)
+                .unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&at(wildcard, 45_000).into()).unwrap();
+        socket.connect(&at(ip, GREET).into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        let mut greeting = Vec::new();
+        stream.read_to_end(&mut greeting).unwrap();
+        drop(stream);
+        eventually("the far end ends", || site.events.count("read 0") > round);
+    }
+    assert_eq!(site.counters().get("flow.unexpected_reset"), 0);
+}
+
+#[test]
+fn many_connections_at_the_same_time() {
+    site(|site| {
+        let clients: Vec<_> = (0..200u32)
+            .map(|n| {
+                std::thread::spawn(move || {
+                    let mut stream = connect(BOTH[n as usize % 2], ECHO).unwrap();
+                    echoes(&mut stream, &n.to_be_bytes().repeat(5000));
+                })
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert_eq!(site.counters().get("flow.admitted"), 200);
+    });
+}

@@ -1,0 +1,148 @@
+//! What stands for the cluster: the destination port says what happens there.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tp_core::dial::DialError;
+use tp_daemon::dataplane::{
+    AppSocket, AppStream, Arrival, Dataplane, EbpfDataplane, HeldConnect, HeldDatagram,
+};
+
+pub(crate) const ECHO: u16 = 7;
+pub(crate) const CLOSED: u16 = 81;
+pub(crate) const HOST_ABSENT: u16 = 82;
+pub(crate) const NO_ROUTE: u16 = 83;
+/// Neither admitted nor refused.
+pub(crate) const UNDECIDED: u16 = 84;
+/// Admitted after the app's kernel has sent its SYN again.
+pub(crate) const SLOW: u16 = 85;
+pub(crate) const FORBIDDEN: u16 = 86;
+/// Reads to the end, then answers with the number of bytes.
+pub(crate) const COUNT: u16 = 90;
+/// Sends [`GREETING`] bytes and its end of stream, then reads to the end.
+pub(crate) const GREET: u16 = 91;
+/// Resets at the first byte.
+pub(crate) const RESET: u16 = 92;
+/// The session drops the arrival without a verdict.
+pub(crate) const DROPPED: u16 = 93;
+
+pub(crate) const GREETING: usize = 100_000;
+
+/// What the far end saw.
+#[derive(Debug, Default)]
+pub(crate) struct Events(Mutex<Vec<String>>);
+
+impl Events {
+    fn add(&self, event: impl Into<String>) {
+        self.0.lock().unwrap().push(event.into());
+    }
+
+    pub(crate) fn count(&self, event: &str) -> usize {
+        self.0.lock().unwrap().iter().filter(|seen| *seen == event).count()
+    }
+
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+pub(crate) async fn serve(dataplane: EbpfDataplane, events: Arc<Events>) {
+    let mut undecided = Vec::new();
+    while let Some(arrival) = dataplane.next().await {
+        let (port, cluster) = match &arrival {
+            Arrival::Tcp(connect) => (connect.flow().dest.port(), connect.cluster()),
+            Arrival::Udp(datagram) => (datagram.flow().dest.port(), datagram.cluster()),
+        };
+        events.add(format!("asked {cluster}"));
+        match verdict(port) {
+            Verdict::Admit => drop(tokio::spawn(admit(arrival, port, Arc::clone(&events)))),
+            Verdict::Refuse(cause) => match arrival {
+                Arrival::Tcp(connect) => connect.refuse(cause),
+                Arrival::Udp(datagram) => datagram.refuse(cause),
+            },
+            Verdict::Undecided => undecided.push(arrival),
+            Verdict::Drop => drop(arrival),
+        }
+    }
+}
+
+enum Verdict {
+    Admit,
+    Refuse(DialError),
+    Undecided,
+    Drop,
+}
+
+fn verdict(port: u16) -> Verdict {
+    match port {
+        CLOSED => Verdict::Refuse(DialError::Refused),
+        HOST_ABSENT => Verdict::Refuse(DialError::HostUnreachable),
+        NO_ROUTE => Verdict::Refuse(DialError::NetUnreachable),
+        FORBIDDEN => Verdict::Refuse(DialError::Denied),
+        UNDECIDED => Verdict::Undecided,
+        DROPPED => Verdict::Drop,
+        _ => Verdict::Admit,
+    }
+}
+
+async fn admit(arrival: Arrival, port: u16, events: Arc<Events>) {
+    if port == SLOW {
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+    }
+    let result = match arrival {
+        Arrival::Tcp(connect) => tcp(connect, port, &events).await,
+        Arrival::Udp(datagram) => udp(datagram, &events).await,
+    };
+    events.add(match result {
+        Ok(()) => "ended".to_owned(),
+        Err(error) => format!("failed: {:?}", error.kind()),
+    });
+}
+
+async fn tcp(connect: HeldConnect, port: u16, events: &Events) -> io::Result<()> {
+    let mut stream: AppStream = connect.admit().await?;
+    let mut buf = vec![0; 1 << 16];
+    match port {
+        COUNT => {
+            let mut total = 0;
+            loop {
+                match stream.read(&mut buf).await? {
+                    0 => break,
+                    n => total += n,
+                }
+            }
+            stream.write_all(total.to_string().as_bytes()).await?;
+            stream.shutdown().await?;
+        }
+        GREET => {
+            stream.write_all(&vec![b'g'; GREETING]).await?;
+            stream.shutdown().await?;
+            let mut rest = Vec::new();
+            stream.read_to_end(&mut rest).await?;
+            events.add(format!("read {}", rest.len()));
+        }
+        RESET => {
+            stream.read_exact(&mut buf[..1]).await?;
+            stream.reset();
+        }
+        _ => loop {
+            match stream.read(&mut buf).await? {
+                0 => break,
+                n => stream.write_all(&buf[..n]).await?,
+            }
+        },
+    }
+    Ok(())
+}
+
+async fn udp(datagram: HeldDatagram, events: &Events) -> io::Result<()> {
+    let socket: AppSocket = datagram.admit().await?;
+    let mut buf = vec![0; 1 << 16];
+    while let Some(n) = socket.recv(&mut buf).await? {
+        socket.send(&buf[..n]).await?;
+    }
+    events.add("idle");
+    Ok(())
+}

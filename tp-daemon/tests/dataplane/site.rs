@@ -1,0 +1,132 @@
+//! A workstation for one test: a network namespace with a dataplane in it.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use nix::sched::{CloneFlags, unshare};
+use tokio::runtime::Runtime;
+use tp_daemon::dataplane::{Dataplane, EbpfDataplane, Options, setup};
+
+use crate::far_end::{self, Events};
+
+/// Addresses routed to the TUN in every test.
+pub(crate) const NETWORKS: [&str; 2] = ["10.96.0.0/16", "fd96::/16"];
+pub(crate) const V4: &str = "10.96.0.5";
+pub(crate) const V6: &str = "fd96::5";
+
+pub(crate) struct Site {
+    pub(crate) dataplane: EbpfDataplane,
+    pub(crate) events: Arc<Events>,
+    pub(crate) runtime: Runtime,
+}
+
+/// Runs a test in a fresh namespace with a dataplane and the far end of [`far_end::serve`].
+pub(crate) fn site(test: impl FnOnce(&Site) + Send + 'static) {
+    site_with(options(), test);
+}
+
+pub(crate) fn site_with(options: Options, test: impl FnOnce(&Site) + Send + 'static) {
+    in_namespace(move || test(&Site::start(&options)));
+}
+
+/// Runs something in a fresh network namespace; threads and programs it starts are in there too.
+pub(crate) fn in_namespace(work: impl FnOnce() + Send + 'static) {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "the dataplane's tests need root: sudo -E cargo test -p tp-daemon"
+    );
+    let inside = thread::spawn(move || {
+        unshare(CloneFlags::CLONE_NEWNET).unwrap();
+        sh("ip link set lo up");
+        work();
+    });
+    if let Err(panic) = inside.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+pub(crate) fn options() -> Options {
+    Options {
+        tun_v4: "198.18.84.113/30".parse().unwrap(),
+        dns_v4: "198.18.84.114".parse().unwrap(),
+        v6: Some(("fd74:7074::1/126".parse().unwrap(), "fd74:7074::2".parse().unwrap())),
+        recursion_block: Duration::ZERO,
+        udp: tp_core::udp_flows::Limits::default(),
+        kernel_log_level: 0,
+    }
+}
+
+impl Site {
+    fn start(options: &Options) -> Self {
+        let prepared = setup(options).unwrap_or_else(|error| panic!("{error}"));
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let events = Arc::new(Events::default());
+        let dataplane = runtime.block_on(async {
+            let dataplane = prepared.start().unwrap();
+            let networks: Vec<IpNet> = NETWORKS.iter().map(|network| network.parse().unwrap()).collect();
+            dataplane.set_networks(&networks).await.unwrap();
+            tokio::spawn(far_end::serve(dataplane.clone(), Arc::clone(&events)));
+            dataplane
+        });
+        Self { dataplane, events, runtime }
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        Counters(self.dataplane.counters().into_iter().collect())
+    }
+}
+
+/// Counters by name. What never moved is not in there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counters(BTreeMap<&'static str, u64>);
+
+impl Counters {
+    /// The names of those that moved since `before`, without the chatter a host makes by itself.
+    pub(crate) fn moved_since(&self, before: &Self) -> Vec<&'static str> {
+        let moved = self.0.iter().filter(|(name, now)| before.0.get(*name).copied().unwrap_or(0) < **now);
+        moved.map(|(name, _)| *name).filter(|name| !CHATTER.contains(name)).collect()
+    }
+
+    pub(crate) fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+}
+
+/// IPv6 announces itself whenever it likes.
+const CHATTER: [&str; 2] = ["from_app.multicast_dropped", "from_listener.noise_dropped"];
+
+/// `ip:port` of either family.
+pub(crate) fn at(ip: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.parse::<IpAddr>().unwrap(), port)
+}
+
+/// Sends a text and expects it back.
+pub(crate) fn echoes(stream: &mut TcpStream, text: &[u8]) {
+    stream.write_all(text).unwrap();
+    let mut answer = vec![0; text.len()];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, text);
+}
+
+pub(crate) fn sh(command: &str) {
+    let status = Command::new("sh").arg("-ec").arg(command).status().unwrap();
+    assert!(status.success(), "{command}: {status}");
+}
+
+/// Waits for something that comes soon, e.g. a task that ends after its socket has.
+pub(crate) fn eventually(what: &str, mut true_now: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if true_now() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    panic!("never happened: {what}");
+}
