@@ -19,8 +19,9 @@ impl Stage {
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755))?;
         fs::create_dir(dir.path().join("bin"))?;
         for program in programs {
-            let source = from.join(program);
-            fs::copy(&source, dir.path().join("bin").join(program)).with_context(|| {
+            let (source, target) = (from.join(program), dir.path().join("bin").join(program));
+            fs::create_dir_all(target.parent().context("a file has a directory")?)?;
+            fs::copy(&source, target).with_context(|| {
                 format!("cannot copy {}\n\nhint: build it first, or run `cargo xtask test`", source.display())
             })?;
         }

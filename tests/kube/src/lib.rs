@@ -1,1 +1,7 @@
-//! placeholder
+//! Drives the built programs on a real Kubernetes that runs in network namespaces of its own (`lab/`).
+pub mod chart_cases;
+pub mod cluster_cases;
+pub mod foreign;
+pub mod lab;
+pub mod site;
+pub mod suite;
