@@ -6,6 +6,7 @@
 pub mod addr;
 pub mod cluster;
 pub mod dial;
+pub mod dns;
 pub mod flow;
 pub mod invoker;
 pub mod join;
