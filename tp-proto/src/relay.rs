@@ -10,7 +10,7 @@ mod up;
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tp_core::tunnel::{EofPolicy, Frame};
 
 use crate::stream::{FrameReceiver, FrameSender, Role, TunnelStream};
@@ -62,39 +62,27 @@ pub async fn relay(
     let mut report = Report { to_tunnel: 0, to_socket: 0, ending: Ending::Closed };
     let mut tx = Some(tx);
     {
+        let (said_tx, mut said) = oneshot::channel();
         let mut no_more_data = heard.clone();
-        let up = up::run(&mut reader, &mut tx, role, policy, heard, &mut report.to_tunnel);
+        let up = up::run(&mut reader, &mut tx, role, policy, heard, said_tx, &mut report.to_tunnel);
         let down = down::run(&mut rx, &mut writer, policy, heard_tx, &mut report.to_socket);
         tokio::pin!(up, down);
-        let (mut up_ended, mut down_ended) = (false, false);
-        while !(up_ended && down_ended) {
+        // Each direction ends by saying so, or by ending its future; both stay to hear of a late reset meanwhile.
+        let (mut up_said, mut up_over, mut down_said, mut down_over) = (false, false, false, false);
+        while !((up_said || up_over) && (down_said || down_over)) {
             tokio::select! {
-                end = &mut up, if !up_ended => match end {
-                    up::End::NoMoreData => up_ended = true,
+                _ = &mut said, if !up_said && !up_over => up_said = true,
+                _ = no_more_data.wait_for(|heard| heard.no_more_data), if !down_said && !down_over => down_said = true,
+                end = &mut up, if !up_over => match end {
+                    up::End::NoMoreData => up_over = true,
                     up::End::SocketReset => { report.ending = Ending::SocketReset; break }
                     up::End::WroteAfterClose => { report.ending = Ending::TunnelReset; break }
                 },
-                end = &mut down => match end {
-                    down::End::Closed => down_ended = true,
+                end = &mut down, if !down_over => match end {
+                    down::End::Closed => down_over = true,
                     down::End::SocketReset => { report.ending = Ending::SocketReset; break }
                     down::End::TunnelReset => { report.ending = Ending::TunnelReset; break }
                 },
-                // both directions are through; `down` only stayed to hear of a late reset
-                _ = no_more_data.wait_for(|heard| heard.no_more_data), if up_ended => down_ended = true,
-            }
-            if down_ended && !up_ended {
-                // `down` must not be polled again; what is left is the way up
-                match (&mut up).await {
-                    up::End::NoMoreData => up_ended = true,
-                    up::End::SocketReset => {
-                        report.ending = Ending::SocketReset;
-                        break;
-                    }
-                    up::End::WroteAfterClose => {
-                        report.ending = Ending::TunnelReset;
-                        break;
-                    }
-                }
             }
         }
     }

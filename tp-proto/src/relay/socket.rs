@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tp_core::tunnel::MAX_DATA;
@@ -15,6 +15,8 @@ use tp_core::tunnel::MAX_DATA;
 pub trait SocketReader: Send {
     /// Next piece of the byte stream (at most [`MAX_DATA`] bytes, not empty), or the next datagram. `None`: no more.
     fn read_chunk(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
+    /// After the end of its data: completes if the socket is reset.
+    fn aborted(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// Write side of a socket.
@@ -42,13 +44,13 @@ impl TcpReader {
 
 /// Write half of a kernel TCP socket.
 #[derive(Debug)]
-pub struct TcpWriter(OwnedWriteHalf);
+pub struct TcpWriter(Option<OwnedWriteHalf>);
 
 /// Splits a kernel TCP socket for a relay. Small messages leave at once (TCP_NODELAY).
 pub fn tcp_halves(stream: TcpStream) -> io::Result<(TcpReader, TcpWriter)> {
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
-    Ok((TcpReader::new(read), TcpWriter(write)))
+    Ok((TcpReader::new(read), TcpWriter(Some(write))))
 }
 
 impl SocketReader for TcpReader {
@@ -66,15 +68,26 @@ impl SocketReader for TcpReader {
             }
         }
     }
+
+    async fn aborted(&mut self) {
+        // EPOLLERR stays up once the socket has an error; FIN in both directions alone is not one
+        let _ = self.half.ready(Interest::ERROR).await;
+    }
+}
+
+impl TcpWriter {
+    fn half(&mut self) -> io::Result<&mut OwnedWriteHalf> {
+        self.0.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
 }
 
 impl SocketWriter for TcpWriter {
     async fn write_chunk(&mut self, data: Bytes) -> io::Result<()> {
-        self.0.write_all(&data).await
+        self.half()?.write_all(&data).await
     }
 
     async fn finish(&mut self) -> io::Result<()> {
-        match self.0.shutdown().await {
+        match self.half()?.shutdown().await {
             // the app has closed already: nobody is left to be told
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
             result => result,
@@ -82,8 +95,11 @@ impl SocketWriter for TcpWriter {
     }
 
     fn reset(&mut self) {
-        // fails only on a socket that has no connection left to reset
-        let _ = socket2::SockRef::from(self.0.as_ref()).set_linger(Some(Duration::ZERO));
+        if let Some(half) = self.0.take() {
+            // fails only on a socket that has no connection left to reset
+            let _ = socket2::SockRef::from(half.as_ref()).set_linger(Some(Duration::ZERO));
+            half.forget(); // its drop would send FIN first
+        }
     }
 }
 
@@ -171,6 +187,10 @@ impl<S: DatagramSocket> SocketReader for Datagrams<S> {
                 () = &mut expired => return Err(io::ErrorKind::TimedOut.into()),
             }
         }
+    }
+
+    async fn aborted(&mut self) {
+        std::future::pending().await
     }
 }
 

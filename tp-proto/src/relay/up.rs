@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tp_core::tunnel::{EofPolicy, Frame, WithheldEof};
 
 use super::{Heard, SocketReader};
@@ -13,19 +13,22 @@ const AFTER_CLOSE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
-    /// The socket has no more data, and the far end has been told as well as it can be.
+    /// Nothing more will come: the far end has ended its call, or has been closed for long enough.
     NoMoreData,
     SocketReset,
     /// The far end had closed its socket already; in the cluster this data would have been answered by a reset.
     WroteAfterClose,
 }
 
+/// `said` fires when the socket has no more data and the far end has been told so; from then on this only waits for
+/// a reset of the socket.
 pub(super) async fn run(
     reader: &mut impl SocketReader,
     tx: &mut Option<FrameSender>,
     role: Role,
     policy: EofPolicy,
     mut heard: watch::Receiver<Heard>,
+    said: oneshot::Sender<()>,
     count: &mut u64,
 ) -> End {
     loop {
@@ -63,9 +66,12 @@ pub(super) async fn run(
             }
         }
         EofPolicy::Withhold => {
-            withhold(&mut heard).await;
             match role {
-                Role::Opener => *tx = None, // half-closes the gRPC call
+                Role::Opener => {
+                    withhold(&mut heard).await;
+                    *tx = None; // half-closes the gRPC call
+                }
+                // said at once, as Telepresence does: its client has nothing to wait for
                 Role::Answerer => {
                     if let Some(tx) = tx {
                         let _ = tx.send(Frame::CloseSend).await;
@@ -74,7 +80,9 @@ pub(super) async fn run(
             }
         }
     }
-    End::NoMoreData
+    let _ = said.send(());
+    reader.aborted().await;
+    End::SocketReset
 }
 
 /// Waits until the far end has ended, or has been silent for so long that it may be waiting for us.

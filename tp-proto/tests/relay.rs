@@ -1,0 +1,201 @@
+//! Two relays back to back over a real gRPC connection, with real sockets at both ends: app <-> relay <-> gRPC <->
+//! relay <-> target. What one socket does, the other must see.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use tp_core::addr::{AppAddr, ClusterAddr};
+use tp_core::flow::Proto;
+use tp_core::tunnel::{ConnId, Features, Frame, StreamInfo};
+use tp_proto::TunnelMessage;
+use tp_proto::agent::agent_client::AgentClient;
+use tp_proto::agent::agent_server::{Agent, AgentServer};
+use tp_proto::manager::{DialRequest, SessionInfo, VersionInfo2};
+use tp_proto::relay::{Ending, Report, relay, tcp_halves};
+use tp_proto::stream::{FrameReceiver, Role, TunnelStream, outgoing, outgoing_request};
+
+/// A far end that offers `features` and relays every stream to its destination.
+struct FarEnd {
+    features: Features,
+    reports: tokio::sync::mpsc::Sender<Report>,
+}
+
+#[tonic::async_trait]
+impl Agent for FarEnd {
+    async fn version(&self, _: Request<()>) -> Result<Response<VersionInfo2>, Status> {
+        Ok(Response::new(VersionInfo2::default()))
+    }
+
+    type TunnelStream = ReceiverStream<Result<TunnelMessage, Status>>;
+
+    async fn tunnel(
+        &self,
+        request: Request<Streaming<TunnelMessage>>,
+    ) -> Result<Response<Self::TunnelStream>, Status> {
+        let (tx, response) = outgoing();
+        let rx = FrameReceiver::new(request.into_inner());
+        let (features, reports) = (self.features, self.reports.clone());
+        tokio::spawn(async move {
+            let (info, tunnel) = TunnelStream::answer(rx, tx, features).await.ok().unwrap();
+            let target = TcpStream::connect(info.id.destination.0).await.unwrap();
+            tunnel.tx.send(Frame::DialOk).await.unwrap();
+            let (reader, writer) = tcp_halves(target).unwrap();
+            let _ = reports.send(relay(reader, writer, tunnel).await).await;
+        });
+        Ok(Response::new(response))
+    }
+
+    type WatchDialStream = ReceiverStream<Result<DialRequest, Status>>;
+
+    async fn watch_dial(&self, _: Request<SessionInfo>) -> Result<Response<Self::WatchDialStream>, Status> {
+        Err(Status::unimplemented("not needed here"))
+    }
+}
+
+/// The app's and the target's socket, joined by two relays; how each relay ended comes out of the channels.
+struct Joined {
+    app: TcpStream,
+    target: TcpStream,
+    near: tokio::task::JoinHandle<Report>,
+    far: tokio::sync::mpsc::Receiver<Report>,
+}
+
+async fn join(far_features: Features) -> Joined {
+    let (reports, far) = tokio::sync::mpsc::channel(1);
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server_addr = server.local_addr().unwrap();
+    tokio::spawn(
+        tonic::transport::Server::builder()
+            .add_service(AgentServer::new(FarEnd { features: far_features, reports }))
+            .serve_with_incoming(TcpListenerStream::new(server)),
+    );
+    let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let apps = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = TcpStream::connect(apps.local_addr().unwrap()).await.unwrap();
+    let (near_socket, _) = apps.accept().await.unwrap();
+
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{server_addr}")).unwrap();
+    let mut client = AgentClient::new(endpoint.connect().await.unwrap());
+    let (tx, request) = outgoing_request();
+    let info = StreamInfo {
+        id: ConnId {
+            source: AppAddr(app.local_addr().unwrap()),
+            destination: ClusterAddr(service.local_addr().unwrap()),
+            proto: Proto::Tcp,
+        },
+        session: "test".into(),
+        roundtrip_latency: Duration::from_secs(2),
+        dial_timeout: Duration::from_secs(3),
+        features: Features::OURS,
+    };
+    tx.send(Frame::StreamInfo(info)).await.unwrap();
+    let mut rx = FrameReceiver::new(client.tunnel(request).await.unwrap().into_inner());
+    let Some(Frame::StreamOk(ok)) = rx.recv().await.unwrap() else { panic!("no StreamOK") };
+    assert_eq!(rx.recv().await.unwrap(), Some(Frame::DialOk));
+    let (target, _) = service.accept().await.unwrap();
+    let tunnel = TunnelStream { tx, rx, features: ok.features.and(Features::OURS), role: Role::Opener };
+    let (reader, writer) = tcp_halves(near_socket).unwrap();
+    Joined { app, target, near: tokio::spawn(relay(reader, writer, tunnel)), far }
+}
+
+async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).await.unwrap();
+    all
+}
+
+#[tokio::test]
+async fn an_answer_follows_the_end_of_the_question() {
+    let mut joined = join(Features::OURS).await;
+    joined.app.write_all(b"question").await.unwrap();
+    joined.app.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut joined.target).await, b"question");
+    let answer = vec![7; 3_000_000];
+    joined.target.write_all(&answer).await.unwrap();
+    joined.target.shutdown().await.unwrap();
+    assert!(read_all(&mut joined.app).await == answer);
+    let near = joined.near.await.unwrap();
+    assert_eq!((near.ending, near.to_tunnel, near.to_socket), (Ending::Closed, 8, 3_000_000));
+    assert_eq!(joined.far.recv().await.unwrap().ending, Ending::Closed);
+}
+
+#[tokio::test]
+async fn the_target_may_end_first() {
+    let mut joined = join(Features::OURS).await;
+    joined.target.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut joined.app).await, b"");
+    joined.app.write_all(b"still here").await.unwrap();
+    joined.app.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut joined.target).await, b"still here");
+    assert_eq!(joined.near.await.unwrap().ending, Ending::Closed);
+}
+
+fn abort(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+#[tokio::test]
+async fn a_reset_of_the_app_resets_the_target() {
+    let mut joined = join(Features::OURS).await;
+    abort(joined.app);
+    let error = joined.target.read_u8().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(joined.near.await.unwrap().ending, Ending::SocketReset);
+    assert_eq!(joined.far.recv().await.unwrap().ending, Ending::TunnelReset);
+}
+
+#[tokio::test]
+async fn a_reset_of_the_target_resets_the_app_even_after_its_end_of_data() {
+    let mut joined = join(Features::OURS).await;
+    joined.target.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut joined.app).await, b"");
+    abort(joined.target);
+    assert_eq!(joined.near.await.unwrap().ending, Ending::TunnelReset);
+    // the reset arrived after FIN: the kernel reports it on the next use
+    let error = joined.app.write_all(b"x").await.err().or(joined.app.read_u8().await.err());
+    assert!(error.is_some());
+}
+
+/// Towards a peer that knows no half-close, the answer is still complete (Telepresence loses all of it, facts §4.6).
+#[tokio::test]
+async fn a_plain_peer_does_not_cost_the_answer() {
+    let mut joined = join(Features::NONE).await;
+    joined.app.write_all(b"question").await.unwrap();
+    joined.app.shutdown().await.unwrap();
+    let mut question = [0; 8];
+    joined.target.read_exact(&mut question).await.unwrap();
+    let answer = vec![7; 1_000_000];
+    joined.target.write_all(&answer).await.unwrap();
+    drop(joined.target);
+    assert!(read_all(&mut joined.app).await == answer);
+    assert_eq!(joined.near.await.unwrap().ending, Ending::Closed);
+}
+
+/// A far end that closes without the extension has closed altogether: what the app sends then is answered by a reset.
+#[tokio::test]
+async fn writing_to_a_plain_peer_that_closed_is_a_reset() {
+    let mut joined = join(Features::NONE).await;
+    drop(joined.target);
+    assert_eq!(read_all(&mut joined.app).await, b"");
+    joined.app.write_all(b"too late").await.unwrap();
+    assert_eq!(joined.near.await.unwrap().ending, Ending::TunnelReset);
+}
+
+/// A target that does not read stops the app after a bounded amount; nothing is lost once it reads.
+#[tokio::test]
+async fn a_slow_reader_stops_the_writer_and_loses_nothing() {
+    const PIECE: usize = 1 << 20;
+    let mut joined = join(Features::OURS).await;
+    let piece = vec![1u8; PIECE];
+    let mut sent = 0;
+    while let Ok(written) = tokio::time::timeout(Duration::from_millis(500), joined.app.write(&piece)).await {
+        sent += written.unwrap();
+        assert!(sent < 256 * PIECE, "no backpressure");
+    }
+    joined.app.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut joined.target).await.len(), sent);
+}
