@@ -4,6 +4,8 @@ mod cluster;
 mod dial;
 mod dns;
 mod front;
+mod in_cluster;
+mod kube;
 mod policy;
 mod server;
 mod service;
@@ -80,6 +82,7 @@ struct Place {
     cluster_id: watch::Receiver<String>,
     names: Names,
     policy: Policy,
+    /// How clients get in; `None` in a cluster, where the API server has let them in.
     entrance: Option<standalone::Entrance>,
 }
 
@@ -103,7 +106,8 @@ pub async fn run(args: ManagerArgs, log_level: LevelHandle) -> Result<()> {
 pub async fn start(args: &ManagerArgs, log_level: LevelHandle) -> Result<Running> {
     let tasks = TaskTracker::new();
     let stopping = Stopping::default();
-    let place = standalone_place(args)?;
+    let place =
+        if args.standalone.standalone { standalone::place(args)? } else { in_cluster::place(args).await? };
     let listener = TcpListener::bind(place.listen).await.with_context(|| {
         format!(
             "cannot listen on {}\n\nhint: another program may listen there; --listen ADDR:0 takes a free port",
@@ -157,29 +161,6 @@ impl Running {
         }
         tracing::info!("stopped");
     }
-}
-
-fn standalone_place(args: &ManagerArgs) -> Result<Place> {
-    let alone = &args.standalone;
-    let names = standalone::names(alone)?;
-    let networks = standalone::networks(alone)?;
-    let also = &args.client.also_proxy.0;
-    let policy = Policy::Only(alone.subnets.iter().chain(also).copied().collect());
-    let fixed = Fixed {
-        manager_ip: standalone::reachable(alone.listen.ip()),
-        manager_port: alone.listen.port(),
-        cluster_domain: names.domain().to_owned(),
-        client: args.client.clone(),
-    };
-    Ok(Place {
-        listen: alone.listen,
-        fixed,
-        networks: watch::channel(Some(networks)).1,
-        cluster_id: watch::channel(NO_CLUSTER_ID.to_owned()).1,
-        names,
-        policy,
-        entrance: Some(standalone::entrance(alone)?),
-    })
 }
 
 /// What Telepresence's manager says when it cannot read its namespace.

@@ -9,12 +9,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use tokio::sync::watch;
 use tp_core::join::{JoinUrl, Security};
 use tp_core::lookup::{ResolvConf, SearchPath};
 
-use super::cluster::Networks;
+use super::cluster::{Fixed, Networks};
 use super::dns::{Hosts, Names, Upstream};
-use crate::args::StandaloneArgs;
+use super::policy::Policy;
+use super::{NO_CLUSTER_ID, Place};
+use crate::args::{ManagerArgs, StandaloneArgs};
 use identity::Identity;
 
 /// How clients get in.
@@ -25,7 +28,7 @@ pub(super) struct Entrance {
 }
 
 /// TLS and a token, kept in the state directory; or neither, where that can do no harm.
-pub(super) fn entrance(args: &StandaloneArgs) -> Result<Entrance> {
+fn entrance(args: &StandaloneArgs) -> Result<Entrance> {
     if args.insecure_plaintext {
         let ip = args.listen.ip();
         ensure!(
@@ -43,7 +46,30 @@ pub(super) fn entrance(args: &StandaloneArgs) -> Result<Entrance> {
     Ok(Entrance { tls: Some(identity.acceptor()?), token: Some(identity.token.into()), security })
 }
 
-pub(super) fn networks(args: &StandaloneArgs) -> Result<Networks> {
+/// All of a standalone manager that differs from one in a cluster.
+pub(super) fn place(args: &ManagerArgs) -> Result<Place> {
+    let alone = &args.standalone;
+    let names = names(alone)?;
+    let networks = networks(alone)?;
+    let routed = alone.subnets.iter().chain(&args.client.also_proxy.0);
+    let fixed = Fixed {
+        manager_ip: reachable(alone.listen.ip()),
+        manager_port: alone.listen.port(),
+        cluster_domain: names.domain().to_owned(),
+        client: args.client.clone(),
+    };
+    Ok(Place {
+        listen: alone.listen,
+        fixed,
+        networks: watch::channel(Some(networks)).1,
+        cluster_id: watch::channel(NO_CLUSTER_ID.to_owned()).1,
+        names,
+        policy: Policy::Only(routed.copied().collect()),
+        entrance: Some(entrance(alone)?),
+    })
+}
+
+fn networks(args: &StandaloneArgs) -> Result<Networks> {
     if args.subnets.is_empty() {
         bail!(
             "a standalone manager without a network serves nothing\n\n\
@@ -56,7 +82,7 @@ pub(super) fn networks(args: &StandaloneArgs) -> Result<Networks> {
     })
 }
 
-pub(super) fn names(args: &StandaloneArgs) -> Result<Names> {
+fn names(args: &StandaloneArgs) -> Result<Names> {
     let conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let conf = ResolvConf::parse(&conf);
     let servers = if args.dns.is_empty() {
@@ -111,7 +137,7 @@ fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
 }
 
 /// The address that others reach this machine by, if it listens on all of them: the one it would use itself.
-pub(super) fn reachable(listening: IpAddr) -> IpAddr {
+fn reachable(listening: IpAddr) -> IpAddr {
     if !listening.is_unspecified() {
         return listening;
     }

@@ -1,10 +1,10 @@
 //! Asks the DNS servers that a pod (or, standalone, this machine) uses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts, ServerOrderingStrategy,
@@ -63,6 +63,15 @@ impl Upstream {
                 Err(Negative::Failed)
             }
         }
+    }
+
+    /// The name of an address, as text, if there is one.
+    pub(in crate::manager) async fn reverse(&self, ip: IpAddr) -> Option<String> {
+        let records = self.query(&Name::from(ip), RecordType::PTR).await.ok()?;
+        records.iter().find_map(|record| match &record.data {
+            RData::PTR(name) => Some(name.to_ascii().to_ascii_lowercase()),
+            _ => None,
+        })
     }
 }
 
