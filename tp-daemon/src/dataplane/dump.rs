@@ -86,3 +86,18 @@ pub struct OutcomeRow {
     pub outcome: &'static str,
     pub packets: u64,
 }
+
+impl MapDump {
+    pub fn is_empty(&self) -> bool {
+        match &self.rows {
+            Rows::Flows(rows) => rows.is_empty(),
+            Rows::Vips(rows) => rows.is_empty(),
+            Rows::Nat(rows) => rows.is_empty(),
+            Rows::Recursion(rows) => rows.is_empty(),
+            Rows::NodeSide(rows) => rows.is_empty(),
+            Rows::DnsClients(rows) => rows.is_empty(),
+            Rows::DnsOriginals(rows) => rows.is_empty(),
+            Rows::Outcomes(rows) => rows.is_empty(),
+        }
+    }
+}

@@ -53,16 +53,22 @@ fn a_closed_port_refuses() {
     });
 }
 
+fn fails(ip: &str, port: u16, errno: i32) {
+    // Blocking: after an ICMP error a kernel now and then wakes poll(2) with no error to fetch (1 in 50 000).
+    let error = TcpStream::connect(at(ip, port)).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(errno), "{ip} {port}: {error:?}");
+}
+
 #[test]
 fn an_absent_host_and_a_missing_route_are_told_apart() {
     site(|site| {
         for ip in BOTH {
-            assert_eq!(connect(ip, HOST_ABSENT).unwrap_err().kind(), ErrorKind::HostUnreachable);
-            assert_eq!(connect(ip, NO_ROUTE).unwrap_err().kind(), ErrorKind::NetworkUnreachable);
-            assert_eq!(connect(ip, DROPPED).unwrap_err().kind(), ErrorKind::HostUnreachable);
+            fails(ip, HOST_ABSENT, libc::EHOSTUNREACH);
+            fails(ip, NO_ROUTE, libc::ENETUNREACH);
+            fails(ip, DROPPED, libc::EHOSTUNREACH);
         }
-        assert_eq!(connect(V4, FORBIDDEN).unwrap_err().kind(), ErrorKind::HostUnreachable);
-        assert_eq!(connect(V6, FORBIDDEN).unwrap_err().kind(), ErrorKind::PermissionDenied);
+        fails(V4, FORBIDDEN, libc::EHOSTUNREACH);
+        fails(V6, FORBIDDEN, libc::EACCES);
         assert_eq!(site.counters().get("tun.write_failed"), 0);
     });
 }

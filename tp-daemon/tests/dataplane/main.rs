@@ -3,5 +3,11 @@
 //! Needs root. Every test has a namespace of its own, which goes away with its thread; nothing is touched outside.
 
 mod connect;
+mod dns;
 mod far_end;
+mod forwarded;
+mod guard;
+mod host_rules;
 mod site;
+mod udp;
+mod vip;

@@ -1,0 +1,122 @@
+//! The recursion guard: refused at once, in the kernel, whoever asks.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use tp_daemon::dataplane::{Dataplane, Options, Rows};
+
+use crate::far_end::ECHO;
+use crate::forwarded::{self, Machine};
+use crate::site::{V4, V6, at, echoes, eventually, options, site, site_with};
+use crate::udp;
+
+#[test]
+fn a_forwarded_flow_from_the_nodes_is_refused_an_apps_own_is_not() {
+    site(|site| {
+        let node = Machine::behind_bridge(site);
+        site.dataplane.set_node_side(&[node.bridge_index]).unwrap();
+        let before = site.counters();
+        node.run(|| {
+            for ip in [V4, V6] {
+                let error = TcpStream::connect(at(ip, ECHO)).unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{ip}: {error:?}");
+            }
+        });
+        assert_eq!(
+            site.counters().moved_since(&before),
+            ["from_app.node_side_refused", "from_daemon.reply_passed"]
+        );
+        for ip in [V4, V6] {
+            echoes(&mut TcpStream::connect(at(ip, ECHO)).unwrap(), b"the workstation's own app");
+        }
+        let Rows::NodeSide(rows) = &site.dataplane.dump(Some("node_side")).unwrap()[0].rows else { panic!() };
+        assert_eq!(rows[0].interface, node.bridge_index);
+        site.dataplane.set_node_side(&[]).unwrap();
+        node.run(|| echoes(&mut TcpStream::connect(at(V4, ECHO)).unwrap(), b"allowed again"));
+    });
+}
+
+/// A datagram is answered by the daemon, which the kernel asks to.
+#[test]
+fn a_forwarded_datagram_from_the_nodes_is_refused_too() {
+    site(|site| {
+        let node = Machine::behind_bridge(site);
+        site.dataplane.set_node_side(&[node.bridge_index]).unwrap();
+        let before = site.counters();
+        node.run(|| {
+            for ip in [V4, V6] {
+                let socket = udp::connected(ip, ECHO);
+                socket.send(b"loop?").unwrap();
+                assert_eq!(socket.recv(&mut [0; 10]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            }
+        });
+        let moved = ["from_app.refuse_to_daemon", "from_daemon.answer_passed", "tun.guard_refused"];
+        assert_eq!(site.counters().moved_since(&before), moved);
+    });
+}
+
+fn with_block(duration: Duration) -> Options {
+    Options { recursion_block: duration, ..options() }
+}
+
+#[test]
+fn an_address_is_closed_to_others_for_the_block_duration() {
+    site_with(with_block(Duration::from_secs(3)), |site| {
+        for ip in [V4, V6] {
+            let mut first = TcpStream::connect(at(ip, ECHO)).unwrap();
+            let before = site.counters();
+            let error = TcpStream::connect(at(ip, ECHO)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            assert_eq!(
+                site.counters().moved_since(&before),
+                ["from_app.recursion_refused", "from_daemon.reply_passed"]
+            );
+            echoes(&mut first, b"established flows are not asked");
+        }
+        // Another port, and the same one over UDP, are other entries.
+        echoes(&mut TcpStream::connect(at(V4, 17)).unwrap(), b"x");
+        udp::echoes(&udp::connected(V4, ECHO), b"x");
+        let Rows::Recursion(rows) = &site.dataplane.dump(Some("recursion")).unwrap()[0].rows else {
+            panic!()
+        };
+        assert_eq!(rows.len(), 4);
+        assert!(rows.iter().all(|row| row.left_ms <= 3000));
+        eventually("the block is over", || TcpStream::connect(at(V4, ECHO)).is_ok());
+    });
+}
+
+/// The guard must not refuse the flow that came first when its SYN is sent again.
+#[test]
+fn a_retransmit_of_the_first_flow_passes_the_block() {
+    site_with(with_block(Duration::from_secs(60)), |site| {
+        let mut stream = TcpStream::connect(at(V4, crate::far_end::SLOW)).unwrap();
+        echoes(&mut stream, b"late");
+        assert!(site.counters().get("tun.retransmit_ignored") > 0);
+        assert_eq!(site.counters().get("from_app.recursion_refused"), 0);
+    });
+}
+
+#[test]
+fn a_block_of_zero_is_off() {
+    site_with(with_block(Duration::ZERO), |site| {
+        let kept: Vec<_> = (0..5).map(|_| TcpStream::connect(at(V4, ECHO)).unwrap()).collect();
+        assert_eq!(kept.len(), 5);
+        assert!(site.dataplane.dump(Some("recursion")).unwrap()[0].is_empty());
+    });
+}
+
+#[test]
+fn a_syn_with_data_is_refused_as_well() {
+    site(|site| {
+        let node = Machine::behind_bridge(site);
+        site.dataplane.set_node_side(&[node.bridge_index]).unwrap();
+        node.run(|| {
+            let raw = forwarded::syn_with_data(&at(forwarded::NODE_V4, 5000), &at(V4, ECHO));
+            let socket = forwarded::raw_socket();
+            socket.send_to(&raw, &at(V4, 0).into()).unwrap();
+        });
+        eventually("the daemon answers it", || site.counters().get("tun.guard_refused") == 1);
+        assert_eq!(site.counters().get("tun.arrived"), 0);
+    });
+}

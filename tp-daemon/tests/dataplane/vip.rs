@@ -1,0 +1,156 @@
+//! Virtual addresses: the app sees the VIP, the far end the cluster address, and every checksum is right, since
+//! real sockets check them.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::time::Duration;
+
+use tp_daemon::dataplane::{Dataplane, Rows, Vip};
+
+use crate::far_end::{CLOSED, COUNT, ECHO};
+use crate::site::{Site, V4, V6, at, echoes, eventually, site};
+use crate::udp;
+
+const VIP_V4: &str = "10.99.0.1";
+const VIP_V6: &str = "fd99::1";
+/// Outside of the routed networks: reachable by its VIP only.
+const HIDDEN: &str = "10.97.0.9";
+const VIP_OF_HIDDEN: &str = "10.99.0.9";
+
+fn with_vips(test: impl FnOnce(&Site) + Send + 'static) {
+    site(|site| {
+        set_vips(site, &[(VIP_V4, V4), (VIP_V6, V6), (VIP_OF_HIDDEN, HIDDEN)]);
+        test(site);
+    });
+}
+
+fn set_vips(site: &Site, vips: &[(&str, &str)]) {
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let vips: Vec<Vip> =
+        vips.iter().map(|(vip, cluster)| Vip { vip: ip(vip), cluster: ip(cluster) }).collect();
+    site.runtime.block_on(site.dataplane.set_vips(&vips)).unwrap();
+}
+
+#[test]
+fn tcp_through_a_vip_both_ways() {
+    with_vips(|site| {
+        for (vip, cluster) in [(VIP_V4, V4), (VIP_V6, V6), (VIP_OF_HIDDEN, HIDDEN)] {
+            let before = site.counters();
+            let mut stream = TcpStream::connect(at(vip, ECHO)).unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), at(vip, ECHO));
+            echoes(&mut stream, b"hello");
+            echoes(&mut stream, &vec![b'x'; 1 << 21]);
+            let asked = format!("asked {}", at(cluster, ECHO));
+            assert_eq!(site.events.count(&asked), 1, "{:?}", site.events.all());
+            stream.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+            let moved = [
+                "flow.admitted",
+                "from_app.syn_held",
+                "from_app.tcp_vip_crossed",
+                "from_daemon.reply_passed",
+                "from_daemon.syn_vip_crossed",
+                "from_listener.tcp_vip",
+                "pick_listener.assigned",
+                "tun.arrived",
+            ];
+            assert_eq!(site.counters().moved_since(&before), moved);
+        }
+    });
+}
+
+#[test]
+fn a_refusal_comes_from_the_vip() {
+    with_vips(|_| {
+        for vip in [VIP_V4, VIP_V6] {
+            let error = TcpStream::connect(at(vip, CLOSED)).unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        }
+    });
+}
+
+#[test]
+fn udp_through_a_vip_both_ways_also_in_fragments() {
+    with_vips(|site| {
+        for vip in [VIP_V4, VIP_V6, VIP_OF_HIDDEN] {
+            let before = site.counters();
+            let socket = udp::connected(vip, ECHO);
+            udp::echoes(&socket, b"hello");
+            udp::echoes(&socket, b"hello again");
+            udp::echoes(&socket, &vec![3; 50_000]);
+            let moved = [
+                "flow.admitted",
+                "from_app.fragment_vip_crossed",
+                "from_app.udp_held",
+                "from_app.udp_vip_crossed",
+                "from_daemon.reply_passed",
+                "from_daemon.udp_vip_crossed",
+                "from_listener.fragment_vip",
+                "from_listener.udp_vip",
+                "tun.arrived",
+            ];
+            assert_eq!(site.counters().moved_since(&before), moved);
+        }
+    });
+}
+
+#[test]
+fn vip_and_cluster_address_side_by_side() {
+    with_vips(|site| {
+        let mut by_vip = TcpStream::connect(at(VIP_V4, ECHO)).unwrap();
+        let mut direct = TcpStream::connect(at(V4, ECHO)).unwrap();
+        for _ in 0..10 {
+            echoes(&mut by_vip, b"by name");
+            echoes(&mut direct, b"direct");
+        }
+        let dump = site.dataplane.dump(Some("nat")).unwrap();
+        let Rows::Nat(rows) = &dump[0].rows else { panic!("{dump:?}") };
+        assert_eq!(rows.len(), 1);
+        assert_eq!((rows[0].app, rows[0].cluster), (by_vip.local_addr().unwrap(), at(V4, ECHO)));
+        assert_eq!(rows[0].vip, at(VIP_V4, 0).ip());
+    });
+}
+
+/// In the private namespace the two would be one connection.
+#[test]
+fn the_same_port_to_both_names_of_an_address_is_refused_not_mixed_up() {
+    with_vips(|site| {
+        let from = |port: u16, to: &str| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind(&at("198.18.84.113", port).into()).unwrap();
+            socket.connect(&at(to, ECHO).into()).map(|()| TcpStream::from(socket))
+        };
+        let mut first = from(40_000, VIP_V4).unwrap();
+        assert_eq!(from(40_000, V4).unwrap_err().kind(), std::io::ErrorKind::HostUnreachable);
+        assert_eq!(site.counters().get("flow.vip_conflict"), 1);
+        echoes(&mut first, b"undisturbed");
+    });
+}
+
+#[test]
+fn a_vip_that_is_withdrawn_leaves_living_flows_their_answers() {
+    with_vips(|site| {
+        let mut stream = TcpStream::connect(at(VIP_V4, COUNT)).unwrap();
+        stream.write_all(b"123").unwrap();
+        set_vips(site, &[]);
+        // What was on its way is answered under the old name; the name itself leads nowhere any more.
+        let gone = TcpStream::connect_timeout(&at(VIP_V4, ECHO), Duration::from_secs(1)).unwrap_err();
+        assert!(gone.raw_os_error() == Some(libc::ENETUNREACH), "{gone}");
+        let Rows::Vips(rows) = &site.dataplane.dump(Some("vips")).unwrap()[0].rows else { panic!() };
+        assert_eq!(rows.len(), 0);
+        eventually(
+            "the flow's entry is still there",
+            || matches!(&site.dataplane.dump(Some("nat")).unwrap()[0].rows, Rows::Nat(rows) if rows.len() == 1),
+        );
+    });
+}
+
+#[test]
+fn a_vip_of_the_other_family_is_an_error() {
+    site(|site| {
+        let odd = [Vip { vip: at(VIP_V4, 0).ip(), cluster: at(V6, 0).ip() }];
+        let error = site.runtime.block_on(site.dataplane.set_vips(&odd)).unwrap_err();
+        assert!(error.to_string().contains("different families"), "{error}");
+    });
+}
