@@ -58,10 +58,13 @@ impl Interceptor for Auth {
     }
 }
 
-/// HTTP/2 receive windows, in bytes: one flow may fill a stream's, all of them together the connection's. Large enough
-/// for 1 Gbit/s at 30 ms; memory is used only as far as a slow reader lets data pile up.
+/// HTTP/2 receive window of one flow, in bytes: 1 Gbit/s at 30 ms. Memory is used only as far as a slow reader lets data
+/// pile up.
 const STREAM_WINDOW: u32 = 4 << 20;
-const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// That of the connection is as large as HTTP/2 allows: with less, a few apps that do not read would use it up, and every
+/// other flow would stand still.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
 /// Largest message we take. Telepresence peers send data in pieces of up to 1 MiB + 1 (facts §1).
 pub const MAX_MESSAGE: usize = 4 << 20;
