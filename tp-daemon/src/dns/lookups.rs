@@ -1,0 +1,170 @@
+//! Questions to the cluster: each is asked once, however many apps wait for the answer, and kept for a moment.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hickory_server::proto::rr::Record;
+use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder};
+use tokio::sync::OnceCell;
+use tp_core::dns::cache::{Cache, NEGATIVE, POSITIVE};
+use tp_core::dns::message::{NOERROR, NXDOMAIN, SERVFAIL};
+use tp_core::dns::{Name, rtype};
+
+/// A little less than clients wait, so that they get an answer even when the cluster does not give one.
+const PATIENCE: Duration = Duration::from_millis(4500);
+const MAX_CACHED: usize = 4096;
+
+/// Asks the cluster. The session implements it with the manager's LookupDNS.
+pub trait ClusterLookup: Send + Sync {
+    /// `name` is lower case and ends with a dot.
+    fn lookup(&self, name: &str, rtype: u16) -> Looking;
+}
+
+pub type Looking = Pin<Box<dyn Future<Output = Result<Answer, LookupError>> + Send>>;
+
+/// What the manager said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answer {
+    pub rcode: i32,
+    /// Records as in RFC 1035, one after the other, names not compressed.
+    pub records: Bytes,
+}
+
+/// Why the manager said nothing.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum LookupError {
+    #[error("the manager cannot be reached")]
+    Unreachable,
+    #[error("the manager failed: {0}")]
+    Failed(String),
+}
+
+/// What is known of a name and type.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Found {
+    pub(super) rcode: u8,
+    pub(super) records: Vec<Record>,
+}
+
+type Key = (Name, u16);
+type UnderWay = HashMap<Key, Arc<OnceCell<Arc<Found>>>>;
+
+pub(super) struct Lookups {
+    cluster: Arc<dyn ClusterLookup>,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    cache: Cache<Key, Arc<Found>>,
+    under_way: UnderWay,
+}
+
+impl Lookups {
+    pub(super) fn new(cluster: Arc<dyn ClusterLookup>) -> Self {
+        let known = Known { cache: Cache::new(MAX_CACHED), under_way: HashMap::new() };
+        Self { cluster, known: Mutex::new(known) }
+    }
+
+    /// Records of that name and type; a name that has only others is there, without records.
+    pub(super) async fn find(&self, name: &Name, rtype: u16) -> Arc<Found> {
+        let found = self.once(name, rtype).await;
+        let Some(sibling) = rtype::sibling(rtype).filter(|_| found.rcode == NXDOMAIN) else { return found };
+        // Some resolvers take "no such name" for one address family as the end of the name.
+        if self.once(name, sibling).await.rcode == NOERROR { Found::nothing(NOERROR) } else { found }
+    }
+
+    /// Names may mean something else from now on.
+    pub(super) fn forget(&self) {
+        let mut known = self.known();
+        known.cache.clear();
+        known.under_way.clear();
+    }
+
+    async fn once(&self, name: &Name, rtype: u16) -> Arc<Found> {
+        let key = (name.clone(), rtype);
+        let cell = {
+            let mut known = self.known();
+            if let Some(found) = known.cache.get(&key, Instant::now()) {
+                return found;
+            }
+            Arc::clone(known.under_way.entry(key.clone()).or_default())
+        };
+        // If the app that asks is given up, one of those that wait takes over.
+        let found = Arc::clone(cell.get_or_init(|| self.ask(name, rtype)).await);
+        let mut known = self.known();
+        // not if `forget` came between
+        if known.under_way.get(&key).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
+            known.under_way.remove(&key);
+            if let Some(keep) = found.keep() {
+                known.cache.insert(key, Arc::clone(&found), keep, Instant::now());
+            }
+        }
+        found
+    }
+
+    async fn ask(&self, name: &Name, rtype: u16) -> Arc<Found> {
+        match tokio::time::timeout(PATIENCE, self.cluster.lookup(&name.fqdn(), rtype)).await {
+            Ok(Ok(answer)) => Found::read(name, &answer),
+            Ok(Err(error)) => {
+                tracing::debug!(%name, rtype, %error, "a name could not be looked up in the cluster");
+                Found::nothing(SERVFAIL)
+            }
+            Err(_) => {
+                tracing::debug!(%name, rtype, "the manager did not answer in time");
+                Found::nothing(SERVFAIL)
+            }
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Found {
+    fn nothing(rcode: u8) -> Arc<Self> {
+        Arc::new(Self { rcode, records: Vec::new() })
+    }
+
+    fn read(name: &Name, answer: &Answer) -> Arc<Self> {
+        let rcode = u8::try_from(answer.rcode).ok().filter(|rcode| *rcode < 16).unwrap_or(SERVFAIL);
+        match records(&answer.records) {
+            Some(records) => Arc::new(Self { rcode, records }),
+            None => {
+                tracing::warn!(%name, "the manager's answer could not be understood");
+                Self::nothing(SERVFAIL)
+            }
+        }
+    }
+
+    /// How long to keep it. A failure is not kept: the next try may succeed.
+    fn keep(&self) -> Option<Duration> {
+        match self.rcode {
+            NOERROR if !self.records.is_empty() => Some(POSITIVE),
+            NOERROR | NXDOMAIN => Some(NEGATIVE),
+            _ => None,
+        }
+    }
+}
+
+fn records(bytes: &[u8]) -> Option<Vec<Record>> {
+    let mut decoder = BinDecoder::new(bytes);
+    let mut records = Vec::new();
+    let ttl = u32::try_from(POSITIVE.as_secs()).unwrap_or(1);
+    while !decoder.is_empty() {
+        let mut record = Record::read(&mut decoder).ok()?;
+        record.ttl = ttl;
+        records.push(record);
+    }
+    Some(records)
+}
+
+impl fmt::Debug for Lookups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lookups").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,192 @@
+//! The cluster's names as a DNS server: what hickory-server calls a request handler.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use hickory_server::net::NetError;
+use hickory_server::net::runtime::{Time, TokioTime};
+use hickory_server::net::xfer::Protocol;
+use hickory_server::proto::op::{Edns, Header, HeaderCounts, Metadata, ResponseCode};
+use hickory_server::proto::rr::{Name as WireName, RData, Record};
+use hickory_server::proto::serialize::binary::BinEncoder;
+use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
+use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
+use tp_core::addr::AppAddr;
+use tp_core::dns::message::{EDNS_PAYLOAD, FORMERR, NOERROR, Question, failure};
+use tp_core::dns::{Name, rtype};
+use tp_core::flow::Proto;
+
+use super::lookups::{Found, Lookups};
+
+/// `tp-self-check.CLUSTER-DOMAIN` is answered with our own address, without asking the cluster: whoever gets it has
+/// reached us.
+pub(super) const SELF_CHECK: &str = "tp-self-check";
+
+#[derive(Debug)]
+pub(super) struct Zone {
+    lookups: Lookups,
+    addresses: Vec<IpAddr>,
+    self_check: RwLock<Option<Name>>,
+}
+
+impl Zone {
+    pub(super) fn new(lookups: Lookups, addresses: Vec<IpAddr>) -> Self {
+        Self { lookups, addresses, self_check: RwLock::new(None) }
+    }
+
+    /// Names may mean something else from now on.
+    pub(super) fn changed(&self, cluster_domain: Option<&Name>) {
+        let name = cluster_domain.and_then(|domain| Name::parse(&format!("{SELF_CHECK}.{domain}")));
+        *self.self_check.write().unwrap_or_else(PoisonError::into_inner) = name;
+        self.lookups.forget();
+    }
+
+    /// The name that tells whether a query reaches us.
+    pub(super) fn self_check(&self) -> Option<Name> {
+        self.self_check.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The response to a query for a name that may be the cluster's.
+    pub(super) async fn answer(&self, query: &[u8], app: AppAddr, proto: Proto) -> Vec<u8> {
+        let protocol = match proto {
+            Proto::Udp => Protocol::Udp,
+            Proto::Tcp => Protocol::Tcp,
+        };
+        let Ok(request) = Request::from_bytes(query.to_vec(), app.0, protocol) else {
+            return failure(query, FORMERR);
+        };
+        let slot = Slot::new(match proto {
+            Proto::Udp => request.max_payload(),
+            Proto::Tcp => u16::MAX,
+        });
+        self.handle_request::<_, TokioTime>(&request, slot.clone()).await;
+        slot.take().unwrap_or_else(|| failure(query, tp_core::dns::message::SERVFAIL))
+    }
+
+    async fn find(&self, query: &[u8]) -> Arc<Found> {
+        let refused = || Arc::new(Found { rcode: FORMERR, records: Vec::new() });
+        let tp_core::dns::message::Message::Query(Question { name: Some(name), rtype, .. }) =
+            tp_core::dns::message::read(query)
+        else {
+            return refused();
+        };
+        if self.self_check().is_some_and(|check| check == name) {
+            return Arc::new(self.own_addresses(&name, rtype));
+        }
+        match rtype {
+            // ANY is answered with addresses: no one who asks it today wants more
+            255 => self.lookups.find(&name, rtype::A).await,
+            supported if rtype::in_cluster(supported) => self.lookups.find(&name, supported).await,
+            // Whether the name exists is all that there is to say, and the app asks for its addresses anyway.
+            _ => {
+                let reverse = name.as_str().ends_with(".arpa");
+                let exists = self.lookups.find(&name, if reverse { rtype::PTR } else { rtype::A }).await;
+                Arc::new(Found { rcode: exists.rcode, records: Vec::new() })
+            }
+        }
+    }
+
+    fn own_addresses(&self, name: &Name, rtype: u16) -> Found {
+        let Ok(owner) = WireName::from_ascii(name.fqdn()) else {
+            return Found { rcode: NOERROR, records: Vec::new() };
+        };
+        let of_type =
+            self.addresses.iter().filter(|ip| rtype == if ip.is_ipv4() { rtype::A } else { rtype::AAAA });
+        let record = |ip: &IpAddr| {
+            let data = match ip {
+                IpAddr::V4(v4) => RData::A((*v4).into()),
+                IpAddr::V6(v6) => RData::AAAA((*v6).into()),
+            };
+            Record::from_rdata(owner.clone(), 0, data)
+        };
+        Found { rcode: NOERROR, records: of_type.map(record).collect() }
+    }
+}
+
+#[async_trait::async_trait]
+impl RequestHandler for Zone {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut to: R,
+    ) -> ResponseInfo {
+        let found = self.find(request.as_slice()).await;
+        let mut metadata = Metadata::response_from_request(&request.metadata);
+        metadata.recursion_available = true;
+        metadata.authentic_data = false;
+        metadata.response_code = ResponseCode::from(0, found.rcode);
+        let records = in_the_clients_case(request, &found.records);
+        let edns = request.edns.as_ref().map(|asked| {
+            let mut edns = Edns::new();
+            edns.set_max_payload(EDNS_PAYLOAD).set_version(0).set_dnssec_ok(asked.flags().dnssec_ok);
+            if asked.version() > 0 {
+                metadata.response_code = ResponseCode::BADVERS;
+                edns.set_rcode_high(ResponseCode::BADVERS.high());
+            }
+            edns
+        });
+        let answers = if metadata.response_code == ResponseCode::BADVERS { &[] } else { records.as_slice() };
+        let response = MessageResponseBuilder::new(&request.queries, edns.as_ref()).build(
+            metadata,
+            answers,
+            &[],
+            &[],
+            &[],
+        );
+        to.send_response(response).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "an answer of the cluster could not be encoded");
+            ResponseInfo::from(Header { metadata, counts: HeaderCounts::default() })
+        })
+    }
+}
+
+/// The manager answers in lower case; a client that mixes the case of its questions wants it back.
+fn in_the_clients_case(request: &Request, records: &[Record]) -> Vec<Record> {
+    let mut records = records.to_vec();
+    if let [query] = request.queries.queries() {
+        let asked = query.original().name();
+        for record in records.iter_mut().filter(|record| record.name == *asked) {
+            record.name = asked.clone();
+        }
+    }
+    records
+}
+
+/// Keeps the response, encoded and truncated to what the client takes.
+#[derive(Clone, Debug)]
+struct Slot {
+    max: u16,
+    response: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+impl Slot {
+    fn new(max: u16) -> Self {
+        Self { max, response: Arc::default() }
+    }
+
+    fn take(&self) -> Option<Vec<u8>> {
+        self.response.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+#[async_trait::async_trait]
+impl ResponseHandler for Slot {
+    async fn send_response<'a>(
+        &mut self,
+        response: MessageResponse<
+            '_,
+            'a,
+            impl Iterator<Item = &'a Record> + Send + 'a,
+            impl Iterator<Item = &'a Record> + Send + 'a,
+            impl Iterator<Item = &'a Record> + Send + 'a,
+            impl Iterator<Item = &'a Record> + Send + 'a,
+        >,
+    ) -> Result<ResponseInfo, NetError> {
+        let mut bytes = Vec::with_capacity(512);
+        let mut encoder = BinEncoder::new(&mut bytes);
+        encoder.set_max_size(self.max);
+        let info = response.destructive_emit(&mut encoder)?;
+        *self.response.lock().unwrap_or_else(PoisonError::into_inner) = Some(bytes);
+        Ok(info)
+    }
+}
