@@ -10,7 +10,7 @@ use crate::{machine, setup, sh};
 pub(crate) fn release() -> Result<()> {
     setup::build()?;
     let dir = build("release")?;
-    eprintln!("\nbuilt in {}: tp, tp-daemon (beside it), tp-traffic (for the cluster)", dir.display());
+    eprintln!("\nbuilt in {}: tp, tp-daemon (beside it), static/tp-traffic (for the cluster)", dir.display());
     Ok(())
 }
 
@@ -21,20 +21,20 @@ pub(crate) fn dev() -> Result<PathBuf> {
 
 fn build(profile: &str) -> Result<PathBuf> {
     let flag = if profile == "release" { "--release" } else { "--profile=dev" };
-    sh::run(&mut sh::cmd(&format!(
-        "cargo build --quiet {flag} -p tp-cli -p tp-daemon -p tp-cluster -p tp-probe"
-    )))?;
     let dir = machine::target().join(profile);
+    let fixed = dir.join("static");
+    fs::create_dir_all(&fixed)?;
     // the flag reaches only the last step, so that no crate is compiled twice
     for (package, program) in [("tp-cluster", "tp-traffic"), ("tp-probe", "tp-probe")] {
         let line = format!(
             "cargo rustc --quiet {flag} -p {package} --bin {program} -- -C target-feature=+crt-static"
         );
         sh::run(&mut sh::cmd(&line))?;
-        let fixed = dir.join("static");
-        fs::create_dir_all(&fixed)?;
         fs::copy(dir.join(program), fixed.join(program))
             .with_context(|| format!("cannot keep the static {program}"))?;
     }
+    // last, so that the programs of this machine are the ones that lie in the usual place
+    let all = "-p tp-cli -p tp-daemon -p tp-cluster -p tp-probe";
+    sh::run(&mut sh::cmd(&format!("cargo build --quiet {flag} {all}")))?;
     Ok(dir)
 }

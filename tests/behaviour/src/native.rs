@@ -19,7 +19,7 @@ impl Native {
             let via = if family == "-4" { NODE } else { "2001:db8::1" };
             topology.ws().ip(&format!("{family} route add {subnet} via {via}"))?;
         }
-        Ok(Self { topology, facts: topology::facts() })
+        Ok(Self { topology, facts: Facts { by_search_list: true, ..topology::facts() } })
     }
 }
 

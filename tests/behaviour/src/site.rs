@@ -39,6 +39,8 @@ pub trait Session: Site {
 pub struct Facts {
     /// Addresses of a server; IPv6 in brackets.
     pub servers: Vec<String>,
+    /// Addresses of hosts, not services: port 9 is closed there.
+    pub hosts: Vec<String>,
     /// Addresses in the cluster's networks where nobody is.
     pub absent: Vec<String>,
     /// Connecting to these takes longer than anybody waits.
@@ -57,6 +59,8 @@ pub struct Facts {
     pub cause_unknown: bool,
     /// The far end closes both directions at once (a Telepresence manager).
     pub no_half_close: bool,
+    /// Short names come from the search list, which musl uses only for names without a dot.
+    pub by_search_list: bool,
     /// Bytes of the large transfers.
     pub large: u64,
 }

@@ -106,6 +106,7 @@ pub fn facts() -> Facts {
         |list: &[(&str, &str)]| list.iter().map(|(u, n)| (u.to_string(), n.to_string())).collect::<Vec<_>>();
     Facts {
         servers: texts(&["10.55.0.10", "10.55.1.2", "[fd55::10]", "[fd55:0:0:1::2]"]),
+        hosts: texts(&["10.55.0.10", "10.55.1.2", "[fd55::10]", "[fd55:0:0:1::2]"]),
         absent: texts(&["10.55.1.99", "10.55.2.1", "[fd55:0:0:1::99]"]),
         silent: texts(&["10.55.1.3"]),
         urls: urls(&[

@@ -32,7 +32,9 @@ impl Kube {
         let lab = Lab::up(&probe)?;
         let images = stage.dir("images")?;
         lab.image(&images, "lab.local/tp-probe:1", &stage.bin("static/tp-probe"))?;
-        lab.image(&images, "lab.local/tp-traffic:0.1.0", &stage.bin("static/tp-traffic"))?;
+        if stage.bin("static/tp-traffic").exists() {
+            lab.image(&images, "lab.local/tp-traffic:0.1.0", &stage.bin("static/tp-traffic"))?;
+        }
         let manifest = format!("{}/manifests/servers.yaml", env!("CARGO_MANIFEST_DIR"));
         lab.kubectl(&["apply", "-f", &manifest])?;
         for (namespace, workload) in
@@ -56,6 +58,19 @@ impl Kube {
         let tp = Tp::new(stage, workstation.place(), vec!["--kubeconfig".into(), kubeconfig]);
         let facts = facts(&lab)?;
         Ok(Self { tp, _machine_dns: machine_dns, workstation, node: lab.node()?, facts, lab })
+    }
+
+    /// Opens the wall and routes the laptop to the cluster: no tp, to prove the cases themselves.
+    pub fn open_the_wall(&mut self) -> Result<()> {
+        // the cluster's DNS knows nothing of the world outside
+        self.facts.outside.clear();
+        self.facts.by_search_list = true;
+        self.node.succeed(&["nft", "delete table inet lab"])?;
+        for subnet in ["10.244.0.0/16", "10.96.0.0/16"] {
+            self.app().succeed(&["ip", "route", "add", subnet, "via", MACHINE_DNS])?;
+        }
+        let search = "search default.svc.cluster.local svc.cluster.local cluster.local";
+        self.workstation.set_resolv_conf(&format!("nameserver 10.96.0.10\n{search}\n"))
     }
 
     pub fn lab(&self) -> &Lab {
@@ -120,6 +135,7 @@ pub fn facts(lab: &Lab) -> Result<Facts> {
     let url = |url: String, server: &str| (url, server.to_owned());
     Ok(Facts {
         servers: vec![service.clone(), pods[0].clone()],
+        hosts: pods.to_vec(),
         absent: vec!["10.244.0.250".into()],
         urls: vec![
             url("http://echo".into(), "echo"),

@@ -17,6 +17,9 @@ pub type Case = fn(&Kube) -> Result<()>;
 pub const IMAGE: [&str; 4] = ["--set", "image.registry=lab.local", "--set", "image.pullPolicy=Never"];
 
 pub fn build() -> Result<(subject::Owner, Vec<Trial>)> {
+    if std::env::var("TP_SUBJECT").is_ok_and(|subject| subject == "native") {
+        return native();
+    }
     let stage = Stage::new(&["tp", "tp-daemon", "tp-probe", "static/tp-traffic", "static/tp-probe"])?;
     let site = Arc::new(Kube::new(&stage)?);
     let mut trials = cases(&site, &[("helm_install", install)]);
@@ -26,6 +29,16 @@ pub fn build() -> Result<(subject::Owner, Vec<Trial>)> {
     trials.extend(lifecycle::trials(&site));
     trials.extend(cases(&site, chart_cases::CASES));
     trials.extend(foreign::trials(&site));
+    Ok((Box::new((site, stage)), trials))
+}
+
+/// The common cases by plain routing, to prove them.
+fn native() -> Result<(subject::Owner, Vec<Trial>)> {
+    let stage = Stage::new(&["tp-probe", "static/tp-probe"])?;
+    let mut site = Kube::new(&stage)?;
+    site.open_the_wall()?;
+    let site = Arc::new(site);
+    let trials = subject::trials_on(&site, |_| Ok(()));
     Ok((Box::new((site, stage)), trials))
 }
 

@@ -57,10 +57,15 @@ fn outside_by_dig(site: &dyn Site) -> Result<()> {
             ensure!(dig(site, &words)? == *addresses, "{words:?}");
         }
     }
+    if site.facts().outside.is_empty() {
+        return Ok(());
+    }
     let text = site.app().succeed(&["dig", "none.example.test", "+tries=1", "+time=5"])?;
     ensure!(text.contains("NXDOMAIN"), "{text}");
-    let text = site.app().succeed(&["dig", "empty.example.test", "+tries=1", "+time=5"])?;
-    ensure!(text.contains("NOERROR"), "{text}");
+    if site.facts().outside.iter().any(|(name, _)| name == "empty.example.test") {
+        let text = site.app().succeed(&["dig", "empty.example.test", "+tries=1", "+time=5"])?;
+        ensure!(text.contains("NOERROR"), "{text}");
+    }
     Ok(())
 }
 

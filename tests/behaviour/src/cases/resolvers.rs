@@ -46,7 +46,10 @@ fn busybox(site: &dyn Site) -> Result<()> {
 
 fn musl(site: &dyn Site) -> Result<()> {
     let Some(program) = tool("musl-resolve") else { return Ok(()) };
-    each(site, |name| vec![program.display().to_string(), name.into()])
+    let names = site.facts().names.iter().chain(&site.facts().outside);
+    let dotted = |name: &str| name.contains('.') && !name.ends_with(".local") && !name.ends_with(".test");
+    let asked = names.filter(|(name, _)| !(site.facts().by_search_list && dotted(name)));
+    each_of(site, asked, |name| vec![program.display().to_string(), name.into()])
 }
 
 fn go(site: &dyn Site) -> Result<()> {
@@ -54,11 +57,18 @@ fn go(site: &dyn Site) -> Result<()> {
     each(site, |name| vec![program.display().to_string(), "dns".into(), name.into()])
 }
 
-/// Every name, of the cluster and of the world outside, with the addresses it must give.
+/// Every name, of the cluster and of the world outside.
 fn each(site: &dyn Site, command: impl Fn(&str) -> Vec<String>) -> Result<()> {
-    let facts = site.facts();
-    for (name, addresses) in facts.names.iter().chain(&facts.outside).filter(|(name, _)| name != "localhost")
-    {
+    each_of(site, site.facts().names.iter().chain(&site.facts().outside), command)
+}
+
+/// Each name gives the addresses it must give.
+fn each_of<'a>(
+    site: &dyn Site,
+    names: impl Iterator<Item = &'a (String, Vec<String>)>,
+    command: impl Fn(&str) -> Vec<String>,
+) -> Result<()> {
+    for (name, addresses) in names.filter(|(name, _)| name != "localhost") {
         let done = site.app().run(&command(name))?;
         if addresses.is_empty() {
             ensure!(done.code != Some(0), "{name} does not exist: {done:?}");

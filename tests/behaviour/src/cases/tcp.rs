@@ -40,9 +40,9 @@ fn http(site: &dyn Site) -> Result<()> {
 }
 
 fn closed_port(site: &dyn Site) -> Result<()> {
-    for server in &site.facts().servers {
-        let done = site.app().probe(&format!("connect {server}:9"))?;
-        ensure!(done["outcome"] == "ECONNREFUSED", "{server}: {done}");
+    for host in &site.facts().hosts {
+        let done = site.app().probe(&format!("connect {host}:9"))?;
+        ensure!(done["outcome"] == "ECONNREFUSED", "{host}: {done}");
     }
     Ok(())
 }

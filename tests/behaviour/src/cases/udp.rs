@@ -41,7 +41,7 @@ fn closed(site: &dyn Site) -> Result<()> {
     if site.facts().cause_unknown {
         return Ok(());
     }
-    let server = &site.facts().servers[0];
+    let server = &site.facts().hosts[0];
     let (app, node) = (
         site.app().probe(&format!("udp-closed {server}:9"))?,
         site.node().probe(&format!("udp-closed {server}:9"))?,
