@@ -2,6 +2,7 @@
 //!
 //! helm 3 and `tp` may take turns on one release. Absent: hooks, rollback, other charts.
 
+mod access;
 mod chart;
 mod cluster;
 mod history;

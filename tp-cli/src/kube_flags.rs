@@ -110,6 +110,11 @@ impl KubeFlags {
             auth.token = Some(token.clone().into());
             auth.token_file = None;
             auth.exec = None;
+            // The API server looks at a client certificate first and would never see the token.
+            auth.client_certificate = None;
+            auth.client_certificate_data = None;
+            auth.client_key = None;
+            auth.client_key_data = None;
         }
         if let Some(file) = &self.client_certificate {
             auth.client_certificate = Some(file.display().to_string());

@@ -4,7 +4,7 @@ use super::manifest::{Kind, Place};
 use crate::report::with_hint;
 use anyhow::{Result, anyhow};
 use http::{Method, Request};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The API server.
 #[derive(Clone)]
@@ -78,6 +78,20 @@ impl Cluster {
         }
     }
 
+    /// May we? Nothing when the API server does not say.
+    pub(crate) async fn may(&self, verb: &str, kind: &Kind, namespace: &str) -> Option<bool> {
+        let attributes =
+            json!({"verb": verb, "group": kind.group, "resource": kind.plural, "namespace": namespace});
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_owned();
+        let answer = self.send(Method::POST, path, "application/json", Some(&review)).await.ok()?;
+        answer["status"]["allowed"].as_bool()
+    }
+
     async fn send(
         &self,
         method: Method,
@@ -120,13 +134,22 @@ fn code(error: &kube::Error) -> Option<u16> {
     }
 }
 
+/// Where a right holds, in words; no namespace is the whole cluster.
+pub(crate) struct Scope<'a>(pub(crate) &'a str);
+
+impl std::fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            "" => f.write_str("in the whole cluster"),
+            namespace => write!(f, "in namespace {namespace}"),
+        }
+    }
+}
+
 /// What we were doing, what the API server said, and what the user can do about it.
 fn explain(error: kube::Error, verb: &str, place: &Place) -> anyhow::Error {
     let resource = place.kind.resource();
-    let scope = match place.namespace.as_str() {
-        "" => "in the whole cluster".to_owned(),
-        namespace => format!("in namespace {namespace}"),
-    };
+    let scope = Scope(&place.namespace);
     let doing = match (verb, place.name.as_str()) {
         ("list", _) => format!("listing {} {scope}", place.kind.plural),
         ("get", _) => format!("reading {}", place.title()),
@@ -154,16 +177,21 @@ fn explain(error: kube::Error, verb: &str, place: &Place) -> anyhow::Error {
             format!("does the namespace {} exist?", place.namespace),
         ),
         kube::Error::Api(status) => {
-            (status.message.clone(), "the API server refused this; see what it holds with kubectl".to_owned())
+            (status.message.clone(), "these are the API server's own words: show them to the cluster's administrator".to_owned())
         }
         kube::Error::Auth(auth) => (
             format!("getting credentials: {auth}"),
             "run the credential plugin of this context by hand, or log in to the cluster again".to_owned(),
         ),
-        other => (
-            deepest(other),
-            "the API server cannot be reached: check the address in your kubeconfig, your network and VPN".to_owned(),
-        ),
+        other => {
+            let said = deepest(other);
+            let hint = if said.contains("certificate") {
+                "the kubeconfig does not trust this API server: check its certificate-authority, or the server's address"
+            } else {
+                "the API server cannot be reached: check the address in your kubeconfig, your network and VPN"
+            };
+            (said, hint.to_owned())
+        }
     };
     with_hint(anyhow!(Explained { said, error }).context(doing), hint)
 }

@@ -1,6 +1,7 @@
 //! `tp helm install` and `tp helm upgrade`.
 
 use super::{
+    access,
     manifest::{self, Object},
     release::{Release, Status},
     session::Session,
@@ -53,8 +54,9 @@ pub(crate) async fn install(
         session.namespace
     ));
     let doing = "installing the traffic-manager";
-    session.namespace(create_namespace).await.context(doing)?;
+    access::check(&session.cluster, &session.namespace, &old, &rendered.objects).await.context(doing)?;
     let changes = session.plan(&old, &rendered.objects).await.context(doing)?;
+    session.namespace(create_namespace).await.context(doing)?;
     if session.dry_run {
         return session.show(&changes, &rendered.manifest);
     }
@@ -105,6 +107,7 @@ pub(crate) async fn upgrade(
             more.into_iter().filter(|more| old.iter().all(|old| old.place != more.place)).collect();
         old.extend(unknown);
     }
+    access::check(&session.cluster, &session.namespace, &old, &rendered.objects).await.context(doing)?;
     let changes = session.plan(&old, &rendered.objects).await.context(doing)?;
     if session.dry_run {
         return session.show(&changes, &rendered.manifest);

@@ -1,12 +1,29 @@
 //! YAML in and out, as plain JSON values.
 
 use anyhow::{Context, Result, bail};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 /// The documents of a YAML text that are not empty.
 pub(crate) fn documents(text: &str) -> Result<Vec<Value>> {
     let all: Vec<Value> = serde_saphyr::from_multiple(text).context("reading YAML")?;
-    Ok(all.into_iter().filter(|document| !document.is_null()).collect())
+    Ok(all.into_iter().map(whole_numbers).filter(|document| !document.is_null()).collect())
+}
+
+/// 1e3 and 1000.0 are the integer 1000 to helm, which reads YAML by way of JSON.
+fn whole_numbers(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => whole(&number).map_or(Value::Number(number), Value::from),
+        Value::Array(items) => items.into_iter().map(whole_numbers).collect(),
+        Value::Object(map) => map.into_iter().map(|(key, value)| (key, whole_numbers(value))).collect(),
+        other => other,
+    }
+}
+
+/// The number as an integer, if it is one.
+#[expect(clippy::cast_possible_truncation, reason = "the guard leaves only what an i64 holds")]
+pub(crate) fn whole(number: &Number) -> Option<i64> {
+    let float = || number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e15);
+    number.as_i64().or_else(|| float().map(|float| float as i64))
 }
 
 /// A YAML text that holds one map, or nothing.

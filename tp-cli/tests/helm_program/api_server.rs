@@ -5,6 +5,7 @@ use crate::programs::cache;
 use serde_json::{Value, json};
 use std::{
     fs,
+    io::{Seek, Write},
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -27,8 +28,9 @@ impl ApiServer {
         let (client, peer, port) = (free_port(), free_port(), free_port());
         let at = |name: &str| directory.path().join(name).display().to_string();
         fs::write(at("tokens"), USERS).expect("writing tokens");
-        let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
-        fs::write(at("sa.key"), key).expect("writing a key");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        fs::write(at("sa.key"), key.serialize_pem()).expect("writing a key");
+        fs::write(at("sa.pub"), key.public_key_pem()).expect("writing a key");
         let url = |port: u16| format!("http://127.0.0.1:{port}");
         let etcd = program(
             "etcd",
@@ -59,7 +61,7 @@ impl ApiServer {
                 "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
                 "--disable-admission-plugins=ServiceAccount".to_owned(),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                format!("--service-account-key-file={}", at("sa.key")),
+                format!("--service-account-key-file={}", at("sa.pub")),
                 format!("--service-account-signing-key-file={}", at("sa.key")),
             ],
         );
@@ -103,13 +105,11 @@ impl ApiServer {
     }
 
     fn wait(&self) {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while self.try_kubectl(&["get", "--raw", "/readyz"], "").is_none_or(|answer| answer != "ok") {
-            assert!(
-                Instant::now() < deadline,
-                "the API server does not get ready; see {}",
-                self.directory.path().display()
-            );
+            let log =
+                || fs::read_to_string(self.directory.path().join("kube-apiserver.log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "the API server does not get ready:\n{}", log());
             thread::sleep(Duration::from_millis(200));
         }
     }
@@ -146,18 +146,15 @@ subjects: [{kind: User, name: role-maker}]
     }
 
     fn try_kubectl(&self, args: &[&str], input: &str) -> Option<String> {
-        use std::io::Write;
-        let mut child = Command::new(binary("kubectl"))
+        let mut stdin = tempfile::tempfile().expect("a temporary file");
+        stdin.write_all(input.as_bytes()).and_then(|()| stdin.rewind()).expect("writing a temporary file");
+        let output = Command::new(binary("kubectl"))
             .args(args)
             .env("KUBECONFIG", self.kubeconfig())
             .env("HOME", self.directory.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
+            .stdin(stdin)
+            .output()
             .unwrap_or_else(|error| panic!("kubectl: {error}; cargo xtask setup builds it"));
-        child.stdin.take().expect("a pipe").write_all(input.as_bytes()).ok()?;
-        let output = child.wait_with_output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 }

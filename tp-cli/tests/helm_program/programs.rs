@@ -59,7 +59,7 @@ impl Values {
 
 fn run(program: &Path, args: &[&str], more: &[&str], api: Option<&ApiServer>) -> Answer {
     let nothing = tempfile::tempdir().expect("a temporary directory");
-    let kubeconfig = api.map_or_else(|| nothing.path().join("none"), |api| api.kubeconfig());
+    let kubeconfig = api.map_or_else(|| nothing.path().join("none"), ApiServer::kubeconfig);
     let output = Command::new(program)
         .args(args)
         .args(more)

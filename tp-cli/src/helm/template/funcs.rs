@@ -63,12 +63,9 @@ pub(super) fn text(value: &Value) -> Result<String, String> {
     match value {
         Value::Null => Ok(String::new()),
         Value::Bool(value) => Ok(value.to_string()),
-        Value::Number(number) => Ok(match number.as_f64() {
-            Some(float) if number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15 => {
-                format!("{float:.0}")
-            }
-            _ => number.to_string(),
-        }),
+        Value::Number(number) => {
+            Ok(yaml::whole(number).map_or_else(|| number.to_string(), |whole| whole.to_string()))
+        }
         Value::String(text) => Ok(text.clone()),
         Value::Array(_) | Value::Object(_) => Err(format!("{} cannot be printed; use toYaml", kind(value))),
     }
@@ -174,14 +171,9 @@ fn join(between: &str, list: &Value) -> Result<String, String> {
 
 fn int(value: &Value) -> Result<Value, String> {
     let number = match value {
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(whole)),
+        Value::Number(number) => yaml::whole(number),
         Value::String(text) => text.parse().ok(),
         _ => None,
     };
     number.map(Value::from).ok_or_else(|| format!("{value} is not a whole number"))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the guard leaves only what an i64 holds")]
-fn whole(float: f64) -> Option<i64> {
-    (float.fract() == 0.0 && float.abs() < 1e15).then_some(float as i64)
 }

@@ -20,6 +20,8 @@ struct State {
     objects: BTreeMap<String, Value>,
     /// Method and beginning of the path that are forbidden.
     forbidden: Vec<(Method, String)>,
+    /// The same, but nothing tells beforehand.
+    refused: Vec<(Method, String)>,
     /// What a new object's status becomes, by the end of its path's collection.
     status: BTreeMap<String, Value>,
 }
@@ -38,8 +40,14 @@ impl Api {
         self.state.lock().unwrap().forbidden.push((method, path.to_owned()));
     }
 
+    pub(super) fn refuse(&self, method: Method, path: &str) {
+        self.state.lock().unwrap().refused.push((method, path.to_owned()));
+    }
+
     pub(super) fn allow_all(&self) {
-        self.state.lock().unwrap().forbidden.clear();
+        let mut state = self.state.lock().unwrap();
+        state.forbidden.clear();
+        state.refused.clear();
     }
 
     pub(super) fn set_status(&self, collection: &str, status: Value) {
@@ -72,8 +80,21 @@ impl Api {
 
 impl State {
     fn answer(&mut self, method: &Method, path: &str, query: &str, body: Value) -> (StatusCode, Value) {
-        if self.forbidden.iter().any(|(m, prefix)| m == method && path.starts_with(prefix)) {
+        if path.ends_with("/selfsubjectaccessreviews") {
+            return (
+                StatusCode::CREATED,
+                json!({"status": {"allowed": self.review(&body["spec"]["resourceAttributes"])}}),
+            );
+        }
+        if self.is_forbidden(method, path) {
             return failure(StatusCode::FORBIDDEN, "Forbidden", "the user cannot do this");
+        }
+        if self.refused.iter().any(|(m, prefix)| m == method && path.starts_with(prefix)) {
+            return failure(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Invalid",
+                "admission webhook \"policy.example\" denied the request",
+            );
         }
         match *method {
             Method::GET => match self.objects.get(path) {
@@ -108,6 +129,31 @@ impl State {
             },
             _ => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", "unexpected"),
         }
+    }
+
+    fn is_forbidden(&self, method: &Method, path: &str) -> bool {
+        self.forbidden.iter().any(|(m, prefix)| m == method && path.starts_with(prefix))
+    }
+
+    fn review(&self, asked: &Value) -> bool {
+        let text = |key: &str| asked[key].as_str().unwrap();
+        let method = match text("verb") {
+            "get" | "list" => Method::GET,
+            "create" => Method::POST,
+            "patch" => Method::PATCH,
+            _ => Method::DELETE,
+        };
+        let root = if text("group").is_empty() {
+            "/api/v1".to_owned()
+        } else {
+            format!("/apis/{}/v1", text("group"))
+        };
+        let inside = if text("namespace").is_empty() {
+            String::new()
+        } else {
+            format!("/namespaces/{}", text("namespace"))
+        };
+        !self.is_forbidden(&method, &format!("{root}{inside}/{}", text("resource")))
     }
 
     fn list(&self, path: &str, query: &str) -> Vec<Value> {
