@@ -15,5 +15,6 @@ pub mod routes;
 pub mod session;
 pub mod sessions;
 pub mod subnets;
+pub mod tun_addresses;
 pub mod tunnel;
 pub mod udp_flows;

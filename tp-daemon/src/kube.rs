@@ -3,6 +3,7 @@
 mod config;
 mod find;
 mod forward;
+mod websocket;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tp_proto::client::Connector;
 use tp_proto::daemon::KubeTarget;
 
 use crate::failure::Failure;
-use crate::session::Progress;
+use crate::progress::Progress;
 
 pub use config::Loaded;
 
@@ -24,6 +25,11 @@ pub struct Cluster {
     /// Addresses of the API server: our transport, never to be routed into our own tunnel.
     pub transport: Vec<IpAddr>,
     client: Client,
+}
+
+/// What `target` means today: the kubeconfig is read, nobody is asked.
+pub async fn resolve(target: &KubeTarget) -> Result<Loaded, Failure> {
+    config::load(target).await
 }
 
 /// Finds the manager that `target` names. Nothing on the machine is changed.

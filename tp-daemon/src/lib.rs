@@ -1,4 +1,18 @@
 //! The daemon's shell around tp-core: every module here does I/O, every decision is made in tp-core.
 
+pub mod backend;
+pub mod control;
 pub mod dataplane;
+pub mod direct;
 pub mod dns;
+pub mod failure;
+pub mod flows;
+pub mod janitor;
+pub mod kube;
+pub mod logging;
+pub mod privileges;
+pub mod process;
+pub mod progress;
+pub mod session;
+pub mod signals;
+pub mod workstation;

@@ -28,6 +28,8 @@ use crate::failure::{Failure, OrHint};
 use crate::flows::Flows;
 use crate::kube;
 
+pub use crate::progress::{Progress, Step};
+
 /// What to connect to.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -43,29 +45,6 @@ pub struct Options {
     pub namespace: Option<String>,
     /// `user@host`, shown by the manager.
     pub client_name: String,
-}
-
-/// One step of connecting, as the user sees it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Step {
-    pub name: &'static str,
-    pub detail: String,
-}
-
-/// Where steps go. A user who does not look does not stop us.
-#[derive(Clone, Debug)]
-pub struct Progress(mpsc::Sender<Step>);
-
-impl Progress {
-    pub fn new(steps: mpsc::Sender<Step>) -> Self {
-        Self(steps)
-    }
-
-    pub(crate) fn step(&self, name: &'static str, detail: impl Into<String>) {
-        let step = Step { name, detail: detail.into() };
-        tracing::info!(step = step.name, detail = step.detail, "connecting");
-        let _ = self.0.try_send(step);
-    }
 }
 
 /// What `tp status` tells. Everything here is cheap to ask for.

@@ -3,6 +3,7 @@
 //! Conversions between the generated types and those of tp-core live here, so that neither knows the other.
 
 pub mod client;
+pub mod control;
 pub mod cluster;
 mod message;
 pub mod net;

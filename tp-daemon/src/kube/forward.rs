@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use http::Request;
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
@@ -10,6 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use tp_proto::client::{Connecting, Connector, Io};
 
 use super::find::ManagerService;
+use super::websocket::ForwardedPort;
 
 /// Connects to whichever pod of the manager runs at that moment: a manager that moved is found again.
 pub(super) struct PortForward(Arc<Inner>);
@@ -45,8 +47,6 @@ enum ForwardError {
     List(#[source] kube::Error),
     #[error("port-forward to pod {0}: {1}")]
     Forward(String, #[source] kube::Error),
-    #[error("port-forward to pod {0} gave no stream")]
-    NoStream(String),
 }
 
 impl Inner {
@@ -66,13 +66,15 @@ impl Inner {
             .ok_or_else(|| ForwardError::NoPod(self.manager.namespace.clone()))?;
         let name = pod.name_any();
         let number = container_port(pod, port).ok_or(ForwardError::NoPort)?;
-        let mut forwarder = pods
-            .portforward(&name, &[number])
+        let path = format!("/api/v1/namespaces/{}/pods/{name}/portforward?ports={number}", self.manager.namespace);
+        let request = Request::get(path).body(Vec::new()).map_err(|_| ForwardError::NoPort)?;
+        let connection = self
+            .client
+            .connect(request)
             .await
             .map_err(|error| ForwardError::Forward(name.clone(), error))?;
-        let stream = forwarder.take_stream(number).ok_or_else(|| ForwardError::NoStream(name.clone()))?;
         tracing::info!(pod = name, port = number, "port-forward opened");
-        Ok(Box::new(stream))
+        Ok(Box::new(ForwardedPort::new(connection.into_stream())))
     }
 }
 

@@ -1,0 +1,47 @@
+//! The daemon's log: one file of the invoking user, the previous one kept beside it.
+
+mod file;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use tp_core::invoker::Account;
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::{Failure, OrHint};
+pub use file::LogFile;
+
+/// Where the log of `account`'s daemon is. `XDG_CACHE_HOME` is theirs already: `tp` sees to that.
+pub fn path(account: &Account) -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = cache.unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from(&account.home), PathBuf::from);
+        home.join(".cache")
+    });
+    cache.join("tp/logs/daemon.log")
+}
+
+/// Everything that is said from now on goes into the file, also by a panic. `level` is `info`, or what
+/// [`EnvFilter`] understands.
+pub fn start(file: LogFile, level: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(level)
+        .or_hint(format!("reading --log-level {level}"), "give one of error, warn, info, debug, trace")?;
+    file.become_stderr().or_hint("redirecting stderr into the log", "this is a bug; please report it")?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(file).init();
+    Ok(())
+}
+
+/// Opens the log while still root, but with the user's rights: the directory is theirs, and so may be what they put
+/// there in place of the file.
+pub fn open_as(account: &Account, path: &Path) -> Result<LogFile> {
+    use nix::unistd::{Gid, Uid, setegid, seteuid};
+    let opened = {
+        setegid(Gid::from_raw(account.gid)).context("opening the log as the user")?;
+        seteuid(Uid::from_raw(account.uid)).context("opening the log as the user")?;
+        let opened = LogFile::open(path);
+        seteuid(Uid::from_raw(0)).context("becoming root again")?;
+        setegid(Gid::from_raw(0)).context("becoming root again")?;
+        opened
+    };
+    opened.with_context(|| format!("opening the log {}", path.display()))
+}

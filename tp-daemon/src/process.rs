@@ -1,0 +1,155 @@
+//! The daemon as a process: what it does as root, how it gives root up, and the order in which it ends.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::backend::Backend;
+use crate::control::{Control, Process};
+use crate::failure::{Failure, OrHint};
+use crate::janitor::{End, Janitor};
+use crate::logging;
+use crate::privileges;
+use crate::signals::Signals;
+
+/// Said on stdout when the daemon serves; `tp` waits for it.
+pub const LISTENING: &str = "listening";
+/// Said on stdout when another daemon is there already.
+pub const TAKEN: &str = "taken";
+
+/// Each connection is a descriptor, and so is each flow of UDP.
+const DESCRIPTORS: u64 = 1 << 20;
+/// Until tasks that still run are left behind.
+const LAST_TASKS_WITHIN: Duration = Duration::from_millis(500);
+
+/// Runs a daemon from its start as root to its end. What goes wrong before it serves is said on stdout, to `tp`; what
+/// goes wrong later, in the log.
+pub fn run<B: Backend>(log_level: &str) -> ExitCode {
+    abort_on_panic();
+    match start::<B>(log_level) {
+        Ok(Started::Served) => ExitCode::SUCCESS,
+        Ok(Started::Taken) => {
+            say(TAKEN);
+            ExitCode::FAILURE
+        }
+        Err(failure) => {
+            tracing::error!("{:#}", failure.error);
+            say(&format!("{}\n\nhint: {}", failure.message(), failure.hint));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+enum Started {
+    Served,
+    Taken,
+}
+
+fn start<B: Backend>(log_level: &str) -> Result<Started, Failure> {
+    const DOING: &str = "starting the daemon";
+    if !nix::unistd::geteuid().is_root() {
+        let error = anyhow!("it must be started as root").context(DOING);
+        return Err(Failure::new(error, "run `sudo tp connect`, which starts it"));
+    }
+    // Ours is a session of its own: neither the terminal's end nor its Ctrl-C concerns us. It fails only for a leader
+    // of a process group, started by hand from a shell, who has asked for what he gets.
+    let _ = nix::unistd::setsid();
+    let owner = privileges::invoker().or_hint(DOING, "check the user database: `getent passwd`")?;
+    let log_file = logging::path(&owner);
+    let log = logging::open_as(&owner, &log_file)
+        .or_hint(DOING, "make that directory writable, or set XDG_CACHE_HOME")?;
+    logging::start(log, log_level)?;
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), user = owner.name, uid = owner.uid, "starting");
+    raise_descriptor_limit();
+    std::env::set_current_dir("/").or_hint(DOING, BUG)?;
+
+    let listener = match tp_proto::control::listen() {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(Started::Taken),
+        listener => listener.or_hint("opening the control socket", BUG)?,
+    };
+    let mut janitor = Janitor::start(&owner).or_hint(DOING, BUG)?;
+    let backend = B::prepare()?;
+    for interface in backend.interfaces() {
+        janitor.watch(interface).or_hint(DOING, BUG)?;
+    }
+    privileges::drop_to(&owner, |work| backend.in_other_threads(work)).or_hint(
+        "giving up root",
+        "the daemon needs to be started with all of root's capabilities; is this a container?",
+    )?;
+    tracing::info!("root is given up; CAP_NET_ADMIN is kept");
+
+    // Its threads inherit what this one has become
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().or_hint(DOING, BUG)?;
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let process = Process { owner, log_file, notes: Arc::clone(&notes) };
+    runtime.block_on(async {
+        let mut signals = Signals::install().or_hint(DOING, BUG)?;
+        let control = Control::start(listener, backend, process).or_hint("serving the control socket", BUG)?;
+        let mut janitors_end = janitor.end().or_hint(DOING, BUG)?;
+        say(LISTENING);
+        tokio::select! {
+            () = control.ended() => {}
+            signal = signals.quit() => tracing::info!("{signal}: quitting"),
+            () = note_a_lost_janitor(&mut janitors_end, &notes) => {}
+        }
+        control.leave().await;
+        janitor.dismiss(&mut janitors_end).await;
+        control.finish().await;
+        Ok(())
+    })?;
+    runtime.shutdown_timeout(LAST_TASKS_WITHIN);
+    tracing::info!("the end");
+    Ok(Started::Served)
+}
+
+const BUG: &str = "this is a bug; please report it with the daemon's log";
+
+/// Never completes. We cannot start another janitor, which takes root. The next daemon removes what this one may leave.
+async fn note_a_lost_janitor(end: &mut End, notes: &Mutex<Vec<String>>) {
+    end.wait().await;
+    let note = "the janitor was killed: should the daemon be killed too, the interface tpv may stay until the next \
+                `tp connect`";
+    tracing::warn!("{note}");
+    notes.lock().unwrap_or_else(PoisonError::into_inner).push(note.to_owned());
+    std::future::pending().await
+}
+
+/// The last thing on our stdout, which is a pipe to `tp`.
+fn say(text: &str) {
+    // `tp` may have gone
+    let _ = writeln!(io::stdout(), "{text}");
+    match std::fs::File::options().write(true).open("/dev/null") {
+        Ok(null) => {
+            if let Err(error) = nix::unistd::dup2_stdout(&null) {
+                tracing::warn!(%error, "stdout cannot be closed");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "stdout cannot be closed"),
+    }
+}
+
+/// A daemon of which a part has died is worse than none: everything of ours goes with the process. Release builds abort
+/// anyhow, the others shall not differ.
+fn abort_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// As far as root may, or at least as far as the hard limit goes.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        let most = hard.max(DESCRIPTORS);
+        setrlimit(Resource::RLIMIT_NOFILE, most, most).or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
+    });
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the number of open files stays limited");
+    }
+}

@@ -1,0 +1,130 @@
+//! The real thing: the kernel dataplane, the DNS server and the session with a manager, put together.
+
+mod request;
+mod taken;
+
+use std::io;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tp_core::session::State;
+use tp_core::tun_addresses::{pick_v4, pick_v6};
+use tp_core::udp_flows::Limits;
+use tp_proto::daemon::{ConnectRequest, DnsStatus, StatusReply};
+
+use crate::backend::{Backend, Session, ThreadWork};
+use crate::dataplane::{self, Dataplane, EbpfDataplane, MapDump, PAIR_HOST, TUN_NAME};
+use crate::dns;
+use crate::failure::{Failure, OrHint};
+use crate::progress::Progress;
+use crate::session;
+
+/// Set up as root.
+#[derive(Debug)]
+pub struct Workstation {
+    dataplane: dataplane::Prepared,
+    dns: dns::Prepared,
+}
+
+/// Connected.
+#[derive(Debug)]
+pub struct Connection {
+    session: session::Session,
+    dataplane: EbpfDataplane,
+    device_addresses: Vec<String>,
+}
+
+impl Backend for Workstation {
+    type Session = Connection;
+
+    fn prepare() -> Result<Self, Failure> {
+        let taken = taken::networks().or_hint("looking at the routes of this machine", "is netlink available here?")?;
+        let v4 = pick_v4(&taken).ok_or_else(|| {
+            let error = anyhow!("every network that tp might use is in use: 198.18.84.112/30 for one");
+            Failure::new(error.context("choosing addresses for the TUN device"), "see `ip route show table all`")
+        })?;
+        let options = dataplane::Options {
+            tun_v4: v4.device,
+            dns_v4: v4.dns,
+            v6: pick_v6(&taken).map(|v6| (v6.device, v6.dns)),
+            recursion_block: Duration::ZERO,
+            udp: Limits::default(),
+            kernel_log_level: 0,
+        };
+        let dataplane = dataplane::setup(&options).map_err(|error| {
+            let text = error.to_string();
+            let (message, hint) = text.split_once("\n\nhint: ").unwrap_or((&text, "see the daemon's log"));
+            Failure::new(anyhow!(message.to_owned()), hint)
+        })?;
+        Ok(Self { dataplane, dns: dns::prepare() })
+    }
+
+    fn in_other_threads(&self, work: ThreadWork) -> io::Result<()> {
+        self.dataplane.in_namespace_thread(work)?
+    }
+
+    fn interfaces(&self) -> &'static [&'static str] {
+        &[PAIR_HOST]
+    }
+
+    async fn connect(self, request: ConnectRequest, progress: Progress) -> Result<Connection, Failure> {
+        let options = request::options(request)?;
+        let device_addresses = self.dataplane.sources().iter().map(ToString::to_string).collect();
+        let dataplane =
+            self.dataplane.start().or_hint("starting the dataplane", "this is a bug; please report it")?;
+        let session = session::connect(&options, dataplane.clone(), self.dns, &progress).await?;
+        Ok(Connection { session, dataplane, device_addresses })
+    }
+}
+
+impl Session for Connection {
+    fn status(&self) -> StatusReply {
+        let status = self.session.status();
+        let (manager_name, manager_version) =
+            status.manager.rsplit_once(' ').unwrap_or((status.manager.as_str(), ""));
+        StatusReply {
+            state: match status.state {
+                State::Connecting => "connecting",
+                State::Connected => "connected",
+                State::Reconnecting => "reconnecting",
+                State::Left => "quitting",
+            }
+            .to_owned(),
+            dataplane: "ebpf".to_owned(),
+            context: status.context,
+            server: status.server,
+            namespace: status.namespace,
+            manager_namespace: status.manager_namespace,
+            manager_name: manager_name.to_owned(),
+            manager_version: manager_version.to_owned(),
+            session: status.session,
+            device: TUN_NAME.to_owned(),
+            device_addresses: self.device_addresses.clone(),
+            subnets: status.subnets.iter().map(ToString::to_string).collect(),
+            dns: Some(DnsStatus {
+                mode: status.dns.mode,
+                addresses: status.dns.addresses.iter().map(ToString::to_string).collect(),
+                cluster_domain: status.dns.cluster_domain,
+                suffixes: status.dns.suffixes,
+            }),
+            tcp_flows: status.tcp_flows,
+            udp_flows: status.udp_flows,
+            connected_seconds: status.since.elapsed().as_secs(),
+            notes: [status.notes, status.dns.notes].concat(),
+            last_error: status.last_error.unwrap_or_default(),
+            ..StatusReply::default()
+        }
+    }
+
+    async fn serves(&self, request: &ConnectRequest) -> Result<bool, Failure> {
+        request::means(request, &self.session.status()).await
+    }
+
+    fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {
+        self.dataplane.dump(map)
+    }
+
+    async fn quit(self) {
+        self.session.quit(&self.dataplane).await;
+    }
+}

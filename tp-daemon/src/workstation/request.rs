@@ -1,0 +1,65 @@
+//! What a `tp connect` asks for.
+
+use std::net::IpAddr;
+
+use anyhow::anyhow;
+use tp_core::join::{JoinUrl, Security};
+use tp_proto::daemon::connect_request::Target as Wire;
+use tp_proto::daemon::{ConnectRequest, KubeTarget};
+
+use crate::failure::{Failure, OrHint};
+use crate::kube;
+use crate::session::{Options, Status, Target};
+
+pub(super) fn options(request: ConnectRequest) -> Result<Options, Failure> {
+    let target = match request.target {
+        Some(Wire::ManagerUrl(url)) => Target::Direct(join_url(&url, request.insecure_plaintext)?),
+        Some(Wire::Kube(target)) => Target::Kube(Box::new(target)),
+        None => Target::Kube(Box::default()),
+    };
+    let namespace = (!request.namespace.is_empty()).then_some(request.namespace);
+    Ok(Options { target, namespace, client_name: client_name() })
+}
+
+/// Whether `request` means the connection that there is. One that names nothing at all does.
+pub(super) async fn means(request: &ConnectRequest, now: &Status) -> Result<bool, Failure> {
+    let same_namespace = request.namespace.is_empty() || request.namespace == now.namespace;
+    match &request.target {
+        Some(Wire::ManagerUrl(url)) => {
+            let url = join_url(url, request.insecure_plaintext)?;
+            Ok(same_namespace && now.context.is_empty() && url.address() == now.server)
+        }
+        Some(Wire::Kube(target)) if *target != KubeTarget::default() => {
+            let loaded = kube::resolve(target).await?;
+            let same_manager =
+                target.manager_namespace.is_empty() || target.manager_namespace == now.manager_namespace;
+            Ok(same_namespace && same_manager && loaded.context == now.context && loaded.server == now.server)
+        }
+        Some(Wire::Kube(_)) | None => Ok(same_namespace),
+    }
+}
+
+fn join_url(text: &str, plaintext_is_meant: bool) -> Result<JoinUrl, Failure> {
+    let url: JoinUrl = text
+        .parse()
+        .or_hint("reading the join URL of --manager", "copy it as the manager printed it: tp://TOKEN@HOST:PORT?pin=sha256:…")?;
+    if url.security == Security::Plaintext && !plaintext_is_meant && !is_loopback(&url.host) {
+        return Err(Failure::new(
+            anyhow!("{} is not on this machine, and tp+plain:// sends the token and all traffic in the clear", url.host)
+                .context("reading the join URL of --manager"),
+            "use the manager's tp:// URL; on a network made for tests, add --insecure-plaintext",
+        ));
+    }
+    Ok(url)
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// `user@host`, as the manager lists us.
+fn client_name() -> String {
+    let user = std::env::var("USER").unwrap_or_else(|_| nix::unistd::getuid().to_string());
+    let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    format!("{user}@{}", host.as_deref().unwrap_or("workstation"))
+}
