@@ -1,6 +1,7 @@
 //! Turns cases into trials, runs them one after another and checks that the machine itself is untouched.
 use std::fmt::Display;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -35,10 +36,14 @@ fn run<T: Send + 'static>(
     let before = Host::root()?;
     let (owner, mut trials) = build()?;
     let listed = arguments.list;
+    // held here too: the last trial may be filtered out, and the others still need what they run on
+    let owner = Arc::new(Mutex::new(Some(owner)));
+    let last = owner.clone();
     trials.push(trial("the_machine_itself_is_untouched", move || {
-        drop(owner);
+        drop(last.lock().unwrap_or_else(PoisonError::into_inner).take());
         before.again(crate::tp::GONE_WITHIN, Host::root)
     }));
     let conclusion = libtest_mimic::run(arguments, trials);
+    drop(owner);
     Ok(if listed || !conclusion.has_failed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
