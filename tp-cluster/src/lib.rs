@@ -3,10 +3,11 @@
 //! It uses no libc resolver and no libc plugin, so that it can be linked statically and run in an empty image:
 //!
 //! ```text
-//! RUSTFLAGS="-C target-feature=+crt-static" cargo build --release -p tp-cluster --target x86_64-unknown-linux-gnu
+//! cargo rustc --release -p tp-cluster --bin tp-traffic -- -C target-feature=+crt-static
 //! ```
 //!
-//! (`--target` keeps the flag away from build scripts and procedural macros, which cannot be static.)
+//! The flag reaches only the last step: nothing is compiled twice, and build scripts and procedural macros, which cannot
+//! be static, stay as they are.
 
 pub mod args;
 pub mod log;

@@ -80,5 +80,6 @@ fn filter(level: &str) -> EnvFilter {
         "trace" => "trace",
         _ => "info",
     };
-    EnvFilter::new(format!("warn,tp_cluster={level},tp_proto={level},tp_core={level}"))
+    // a watch that is refused is told by us, in better words
+    EnvFilter::new(format!("warn,kube_runtime=error,tp_cluster={level},tp_proto={level},tp_core={level}"))
 }

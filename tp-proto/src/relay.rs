@@ -65,7 +65,7 @@ pub async fn relay(
         let (said_tx, mut said) = oneshot::channel();
         let mut no_more_data = heard.clone();
         let up = up::run(&mut reader, &mut tx, role, policy, heard, said_tx, &mut report.to_tunnel);
-        let down = down::run(&mut rx, &mut writer, policy, heard_tx, &mut report.to_socket);
+        let down = down::run(&mut rx, &mut writer, role, policy, heard_tx, &mut report.to_socket);
         tokio::pin!(up, down);
         // Each direction ends by saying so, or by ending its future; both stay to hear of a late reset meanwhile.
         let (mut up_said, mut up_over, mut down_said, mut down_over) = (false, false, false, false);

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tp_core::tunnel::{EofPolicy, Frame};
 
 use super::{Heard, SocketWriter};
-use crate::stream::FrameReceiver;
+use crate::stream::{FrameReceiver, Role};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum End {
@@ -21,6 +21,7 @@ pub(super) enum End {
 pub(super) async fn run(
     rx: &mut FrameReceiver,
     writer: &mut impl SocketWriter,
+    role: Role,
     policy: EofPolicy,
     heard: watch::Sender<Heard>,
     count: &mut u64,
@@ -47,7 +48,12 @@ pub(super) async fn run(
             Ok(None) => {
                 // between our own ends a direction never ends without a word, unless both have said theirs
                 let cut = policy == EofPolicy::HalfClose && !heard.borrow().no_more_data;
-                return if cut { End::TunnelReset } else { closed(writer, &heard).await };
+                return match role {
+                    _ if cut => End::TunnelReset,
+                    // a Telepresence client has nothing more to send; it goes on reading until we end the call
+                    Role::Answerer => no_more_data(writer, &heard).await,
+                    Role::Opener => closed(writer, &heard).await,
+                };
             }
             Ok(Some(Frame::Reset | Frame::Disconnect | Frame::DialReject)) => return End::TunnelReset,
             // handshake frames out of place, keep-alives, and codes of a newer peer carry no data
@@ -58,6 +64,14 @@ pub(super) async fn run(
             }
         }
     }
+}
+
+async fn no_more_data(writer: &mut impl SocketWriter, heard: &watch::Sender<Heard>) -> End {
+    if writer.finish().await.is_err() {
+        return End::SocketReset;
+    }
+    heard.send_modify(|heard| heard.no_more_data = true);
+    End::Closed
 }
 
 async fn closed(writer: &mut impl SocketWriter, heard: &watch::Sender<Heard>) -> End {

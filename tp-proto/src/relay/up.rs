@@ -42,6 +42,7 @@ pub(super) async fn run(
         let chunk = tokio::select! {
             chunk = reader.read_chunk() => chunk,
             () = closed => return End::NoMoreData,
+            () = cancelled(tx.as_ref(), role) => return End::NoMoreData,
         };
         match chunk {
             Err(_) => return End::SocketReset,
@@ -83,6 +84,15 @@ pub(super) async fn run(
     let _ = said.send(());
     reader.aborted().await;
     End::SocketReset
+}
+
+/// Completes when the opener has cancelled its call: it reads no more, and no data would tell us so if the socket is
+/// silent.
+async fn cancelled(tx: Option<&FrameSender>, role: Role) {
+    match tx {
+        Some(tx) if role == Role::Answerer => tx.closed().await,
+        _ => std::future::pending().await,
+    }
 }
 
 /// Waits until the far end has ended, or has been silent for so long that it may be waiting for us.

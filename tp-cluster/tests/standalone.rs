@@ -1,0 +1,16 @@
+//! A standalone manager on loopback, driven over its wire.
+
+#[path = "standalone/dial.rs"]
+mod dial;
+#[path = "standalone/entrance.rs"]
+mod entrance;
+#[path = "standalone/frames.rs"]
+mod frames;
+#[path = "standalone/load.rs"]
+mod load;
+#[path = "standalone/names.rs"]
+mod names;
+#[path = "standalone/sessions.rs"]
+mod sessions;
+#[path = "standalone/site.rs"]
+mod site;
