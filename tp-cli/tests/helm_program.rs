@@ -20,7 +20,7 @@ const VALUE_SETS: [&[&str]; 9] = [
     &["podCIDRStrategy=nodePodCIDRs", "managerRbac.create=false", "podSecurityContext=null,resources=null"],
     &["clientRbac.create=true,clientRbac.subjects[0].kind=User,clientRbac.subjects[0].name=a b"],
     &[
-        "clientRbac.create=true,clientRbac.namespaced=true,clientRbac.namespaces={x,y}",
+        "clientRbac.create=true",
         "clientRbac.subjects[0].kind=Group,clientRbac.subjects[0].name=devs",
         "clientRbac.subjects[1].kind=ServiceAccount,clientRbac.subjects[1].name=s,clientRbac.subjects[1].namespace=x",
     ],

@@ -30,7 +30,6 @@ const FILES: &[(&str, &str)] = files![
     "templates/_env.tpl",
     "templates/_helpers.tpl",
     "templates/client-rbac-connect.yaml",
-    "templates/client-rbac-namespaces.yaml",
     "templates/configmap.yaml",
     "templates/deployment.yaml",
     "templates/manager-rbac-cluster.yaml",

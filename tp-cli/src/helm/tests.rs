@@ -5,7 +5,7 @@ mod api;
 use super::{HelmArgs, execute, history::History, ui::Ui};
 use crate::report;
 use api::Api;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -45,6 +45,19 @@ async fn revisions(api: &Api) -> String {
     let lines =
         history.all().iter().map(|r| format!("{} {}: {}\n", r.version, r.info.status, r.info.description));
     lines.collect()
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let mut said = String::new();
+    let mut command = Cli::command().name("tp helm").term_width(100);
+    command.build();
+    said.push_str(&command.render_help().to_string());
+    for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
+        let help = command.render_help();
+        said.push_str(&format!("\n$ tp helm {} --help\n{help}", command.get_name()));
+    }
+    insta::assert_snapshot!(said);
 }
 
 #[tokio::test]

@@ -70,7 +70,6 @@ fn rights_follow_the_strategy() {
         json!({"podCIDRStrategy": "coverPodIPs", "managerRbac": {"namespaced": true, "namespaces": ["a", "b"]}}),
         json!({"managerRbac": {"create": false}}),
         json!({"clientRbac": {"create": true, "subjects": [{"kind": "User", "name": "jane"}]}}),
-        json!({"clientRbac": {"create": true, "namespaced": true, "namespaces": ["a"], "subjects": [{"kind": "User", "name": "jane"}]}}),
     ] {
         table.push_str(&format!("{values}\n"));
         for object in crate::helm::manifest::read(&render(&values).unwrap()).unwrap() {
