@@ -116,3 +116,88 @@ pub(crate) fn checksum<'a>(parts: impl IntoIterator<Item = &'a Vec<u8>>) -> u16 
     }
     !u16::try_from(sum).unwrap_or(u16::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A SYN from 10.0.0.1:4096 to 10.96.0.5:80 and the same in IPv6, sequence number 0xffff_ffff.
+    fn syns() -> [Vec<u8>; 2] {
+        let segment = [0x10, 0, 0, 80, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0];
+        let v4 =
+            [&[0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 96, 0, 5], &segment[..]].concat();
+        let mut v6 = vec![0x60, 0, 0, 0, 0, 20, 6, 64];
+        v6.extend([0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        v6.extend([0xfd, 0x96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5]);
+        v6.extend(segment);
+        [v4, v6]
+    }
+
+    /// The sum over a right header, or a right transport with its pseudo header, is zero.
+    fn transport_sum(packet: &[u8]) -> u16 {
+        let (pseudo, at, proto) = match packet[0] >> 4 {
+            4 => (packet[12..20].to_vec(), 20, packet[9]),
+            _ => (packet[8..40].to_vec(), 40, packet[6]),
+        };
+        let transport = packet[at..].to_vec();
+        let length = u16::try_from(transport.len()).unwrap().to_be_bytes();
+        let pseudo =
+            if proto == packet::ICMP { vec![] } else { [&pseudo[..], &[0, proto], &length].concat() };
+        checksum([&pseudo, &transport])
+    }
+
+    #[test]
+    fn a_refused_syn_is_answered_with_a_reset_that_acknowledges_it() {
+        for syn in syns() {
+            let rst = refusal(&syn, DialError::Refused).unwrap();
+            let at = rst.len() - 20;
+            assert_eq!(rst[at..at + 4], [0, 80, 0x10, 0], "ports swapped");
+            assert_eq!(rst[at + 8..at + 12], [0; 4], "sequence number + 1, wrapped");
+            assert_eq!(rst[at + 13], RST_ACK);
+            assert_eq!(transport_sum(&rst), 0);
+            let addresses = if at == 20 { 12..20 } else { 8..40 };
+            let half = addresses.len() / 2;
+            assert_eq!(rst[addresses.clone()][..half], syn[addresses.clone()][half..]);
+            assert_eq!(rst[addresses.clone()][half..], syn[addresses][..half]);
+        }
+    }
+
+    #[test]
+    fn every_cause_has_its_code_and_quotes_the_packet() {
+        let codes = [
+            (DialError::HostUnreachable, (3, 1), (1, 3)),
+            (DialError::NetUnreachable, (3, 0), (1, 0)),
+            (DialError::Denied, (3, 13), (1, 1)),
+            (DialError::Other, (3, 1), (1, 3)),
+        ];
+        let [syn4, syn6] = syns();
+        for (cause, v4, v6) in codes {
+            for (syn, header, code) in [(&syn4, 20, v4), (&syn6, 40, v6)] {
+                let answer = refusal(syn, cause).unwrap();
+                assert_eq!((answer[header], answer[header + 1]), code, "{cause}");
+                assert_eq!(answer[header + 8..], syn[..]);
+                assert_eq!(transport_sum(&answer), 0);
+                if header == 20 {
+                    assert_eq!(checksum([&answer[..20].to_vec()]), 0);
+                }
+            }
+        }
+        assert_eq!(refusal(&syn4, DialError::TimedOut), None, "silence, as in the cluster");
+    }
+
+    #[test]
+    fn a_refused_datagram_is_answered_with_port_unreachable() {
+        let mut datagram = syns()[0].clone();
+        datagram[9] = 17;
+        let answer = refusal(&datagram, DialError::Refused).unwrap();
+        assert_eq!(answer[20..22], [3, 3]);
+    }
+
+    #[test]
+    fn a_quote_is_cut_to_what_an_error_may_carry() {
+        for (syn, longest) in syns().into_iter().zip([576, 1280]) {
+            let long = [&syn[..], &[0; 3000]].concat();
+            assert_eq!(prohibited(&long).unwrap().len(), longest);
+        }
+    }
+}

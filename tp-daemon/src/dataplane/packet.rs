@@ -151,3 +151,89 @@ fn be16(packet: &[u8], at: usize) -> Option<u16> {
 pub(crate) fn be32(packet: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(packet.get(at..at + 4)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn flow(app: &str, dest: &str, proto: Proto) -> Flow {
+        Flow { app: AppAddr(app.parse().unwrap()), dest: DestAddr(dest.parse().unwrap()), proto }
+    }
+
+    /// An IPv4 header for a payload.
+    fn v4(proto: u8, hop_limit: u8, fragment: [u8; 2], payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x45, 0, 0, 0, 0, 0, fragment[0], fragment[1], hop_limit, proto, 0, 0];
+        packet.extend([10, 0, 0, 1, 10, 96, 0, 5]);
+        packet.extend(payload);
+        packet
+    }
+
+    /// An IPv6 header for a payload.
+    fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x60, 0, 0, 0, 0, 0, next, 64];
+        packet.extend("fd00::1".parse::<Ipv6Addr>().unwrap().octets());
+        packet.extend("fd96::5".parse::<Ipv6Addr>().unwrap().octets());
+        packet.extend(payload);
+        packet
+    }
+
+    const SYN_SEGMENT: [u8; 14] = [0x10, 0, 0, 80, 0, 0, 1, 0, 0, 0, 0, 0, 0x50, SYN];
+    const DATAGRAM: [u8; 8] = [0x10, 0, 0, 53, 0, 8, 0, 0];
+
+    #[test]
+    fn flows_are_read_in_both_families() {
+        let syn4 = flow("10.0.0.1:4096", "10.96.0.5:80", Proto::Tcp);
+        let syn6 = flow("[fd00::1]:4096", "[fd96::5]:80", Proto::Tcp);
+        let udp6 = flow("[fd00::1]:4096", "[fd96::5]:53", Proto::Udp);
+        assert_eq!(read(&v4(6, 64, [0; 2], &SYN_SEGMENT)).kind, Kind::Syn { flow: syn4, seq: 256 });
+        assert_eq!(read(&v6(6, &SYN_SEGMENT)).kind, Kind::Syn { flow: syn6, seq: 256 });
+        assert_eq!(read(&v6(17, &DATAGRAM)).kind, Kind::Udp { flow: udp6 });
+        // behind a hop-by-hop and a fragment header (the first fragment)
+        let extended = [&[44, 0, 0, 0, 0, 0, 0, 0], &[17, 0, 0, 1, 0, 0, 0, 1], &DATAGRAM[..]].concat();
+        assert_eq!(read(&v6(0, &extended)).kind, Kind::Udp { flow: udp6 });
+    }
+
+    #[test]
+    fn what_must_not_be_answered_is_not() {
+        let mut ack = SYN_SEGMENT;
+        ack[13] = ACK;
+        assert_eq!(read(&v4(6, 64, [0; 2], &ack)).kind, Kind::Unanswerable);
+        assert_eq!(read(&v4(17, 64, [0, 2], &DATAGRAM)).kind, Kind::Unanswerable, "a later fragment");
+        assert_eq!(read(&v4(1, 64, [0; 2], &[3, 1, 0, 0])).kind, Kind::Unanswerable, "an ICMP error");
+        assert_eq!(read(&v4(1, 64, [0; 2], &[8, 0, 0, 0])).kind, Kind::Echo);
+        assert_eq!(read(&v6(58, &[128, 0, 0, 0])).kind, Kind::Echo);
+        assert_eq!(read(&v4(47, 64, [0; 2], &[0; 8])).kind, Kind::Unsupported);
+    }
+
+    #[test]
+    fn the_kernel_asks_for_a_refusal_by_the_hop_limit() {
+        assert!(read(&v4(6, 0, [0; 2], &SYN_SEGMENT)).refuse);
+        assert!(!read(&v4(6, 1, [0; 2], &SYN_SEGMENT)).refuse);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            read(&bytes);
+            crate::dataplane::answer::prohibited(&bytes);
+        }
+
+        /// The same with a header that leads further in.
+        #[test]
+        fn a_packet_cut_anywhere_is_read_without_panic(
+            next in prop_oneof![Just(0u8), Just(6), Just(17), Just(43), Just(44), Just(58), Just(60), any::<u8>()],
+            rest in proptest::collection::vec(prop_oneof![Just(0u8), Just(44), Just(60), any::<u8>()], 0..120),
+            cut in 0usize..200,
+        ) {
+            for mut packet in [v6(next, &rest), v4(next, 64, [0; 2], &rest)] {
+                packet.truncate(cut);
+                read(&packet);
+                for cause in [tp_core::dial::DialError::Refused, tp_core::dial::DialError::Denied] {
+                    crate::dataplane::answer::refusal(&packet, cause);
+                }
+            }
+        }
+    }
+}

@@ -21,7 +21,10 @@ pub(crate) fn serve() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let dataplane = prepared.start().unwrap();
-        dataplane.set_networks(&["10.96.0.0/16".parse().unwrap(), "fd96::/16".parse().unwrap()]).await.unwrap();
+        dataplane
+            .set_networks(&["10.96.0.0/16".parse().unwrap(), "fd96::/16".parse().unwrap()])
+            .await
+            .unwrap();
         dataplane.attach_dns_hooks().unwrap();
         println!("ready");
         far_end::serve(dataplane, Arc::new(Events::default())).await;
@@ -32,7 +35,10 @@ pub(crate) fn test() {
     let before = host();
     let mut daemon = start();
     let during = host();
-    assert!(during.contains(TUN_NAME) && during.contains(PAIR_HOST) && during.contains("10.96.0.0/16"), "{during}");
+    assert!(
+        during.contains(TUN_NAME) && during.contains(PAIR_HOST) && during.contains("10.96.0.0/16"),
+        "{during}"
+    );
     kill(&mut daemon);
     eventually("everything is as before", || host() == before);
     port_53_is_the_hosts_again();

@@ -2,6 +2,7 @@
 //!
 //! No test harness: its threads would be in the way of giving up root. Needs root, changes nothing outside of its own
 //! network namespace.
+#![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
 #[path = "../dataplane/far_end.rs"]
 #[expect(dead_code, reason = "the other test's ports are not all used here")]
@@ -21,7 +22,10 @@ fn main() -> ExitCode {
         unprivileged::ROLE => unprivileged::run(),
         killed::ROLE => killed::serve(),
         _ => {
-            assert!(nix::unistd::geteuid().is_root(), "the dataplane's tests need root: sudo -E cargo test -p tp-daemon");
+            assert!(
+                nix::unistd::geteuid().is_root(),
+                "the dataplane's tests need root: sudo -E cargo test -p tp-daemon"
+            );
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
             output("ip link set lo up");
             assert!(child(unprivileged::ROLE).wait().unwrap().success(), "{} failed", unprivileged::ROLE);

@@ -16,7 +16,8 @@ pub(crate) const ROLE: &str = "as-the-user";
 
 pub(crate) fn run() {
     let prepared = setup(&options()).unwrap_or_else(|error| panic!("{error}"));
-    let nobody = privileges::account(65_534).unwrap();
+    let [name, home, shell] = ["nobody", "/", "/bin/sh"].map(str::to_owned);
+    let nobody = Account { uid: 65_534, gid: 65_534, name, home, shell };
     privileges::drop_to(&nobody, |work| prepared.in_namespace_thread(work)?).unwrap();
     assert_dropped(&nobody);
 
@@ -24,7 +25,8 @@ pub(crate) fn run() {
     runtime.block_on(async {
         let dataplane = prepared.start().unwrap();
         tokio::spawn(far_end::serve(dataplane.clone(), Arc::new(Events::default())));
-        let networks = |texts: &[&str]| -> Vec<IpNet> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+        let networks =
+            |texts: &[&str]| -> Vec<IpNet> { texts.iter().map(|text| text.parse().unwrap()).collect() };
         dataplane.set_networks(&networks(&["10.96.0.0/16", "fd96::/16"])).await.unwrap();
         tcp("10.96.0.1");
         tcp("fd96::1");
@@ -34,7 +36,10 @@ pub(crate) fn run() {
         dataplane.set_networks(&networks(&["10.97.0.0/16", "fd96::/16"])).await.unwrap();
         tcp("10.97.0.1");
         tcp("fd96::1");
-        assert_eq!(TcpStream::connect(("10.96.0.1", ECHO)).unwrap_err().raw_os_error(), Some(libc::ENETUNREACH));
+        assert_eq!(
+            TcpStream::connect(("10.96.0.1", ECHO)).unwrap_err().raw_os_error(),
+            Some(libc::ENETUNREACH)
+        );
 
         let vip = Vip { vip: [10, 99, 0, 1].into(), cluster: [10, 98, 0, 1].into() };
         dataplane.set_vips(&[vip]).await.unwrap();
@@ -47,7 +52,10 @@ pub(crate) fn run() {
         assert_eq!(dataplane.dump(None).unwrap().len(), 8);
         dataplane.set_vips(&[]).await.unwrap();
         dataplane.set_networks(&[]).await.unwrap();
-        assert_eq!(output("ip route; ip -6 route show dev tp0 | grep -v -e fe80 -e fd74 || true").lines().count(), 1);
+        assert_eq!(
+            output("ip route; ip -6 route show dev tp0 | grep -v -e fe80 -e fd74 || true").lines().count(),
+            1
+        );
     });
 }
 
