@@ -2,7 +2,7 @@
 use super::Entry;
 
 /// Paths that exist only on the machine they were written on.
-const MACHINE: &[&str] = &["/root/.", "/work/main", "/work/shared"];
+const MACHINE: &[&str] = &["/root/.cache", "/root/.cargo", "/work/main", "/work/shared"];
 
 /// Places packages come from: a mirror's name says where we build, and a lock file has the official ones.
 const REGISTRY: &[&str] = &["registry+https", "index.crates.io-", "goproxy", "artifactory", "nexus3"];
