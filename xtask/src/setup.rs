@@ -38,7 +38,6 @@ pub(crate) fn tests() -> Result<()> {
         ("qemu-system-x86_64", "qemu-system-x86"),
         ("cpio", "cpio"),
     ])?;
-    go::toolchain()?;
     resolvers::build()?;
     eprintln!("setup: ready to test");
     Ok(())

@@ -7,7 +7,7 @@ use crate::{machine, sh};
 /// From this version on Go fetches a newer Go by itself if a module asks for one.
 const ENOUGH: u32 = 21;
 
-pub(crate) fn toolchain() -> Result<()> {
+fn toolchain() -> Result<()> {
     if minor().is_some_and(|minor| minor >= ENOUGH) {
         return Ok(());
     }
@@ -23,6 +23,7 @@ pub(crate) fn toolchain() -> Result<()> {
 
 /// Builds the Kubernetes lab's programs and what we are compared with; minutes the first time, a second afterwards.
 pub(crate) fn lab() -> Result<()> {
+    toolchain()?;
     let lab = machine::root().join("tests/kube/lab");
     for script in ["build.sh", "peers.sh"] {
         sh::run(&mut sh::root(&lab.join(script).display().to_string()))
