@@ -6,6 +6,7 @@
 mod listen;
 mod lookups;
 mod machine;
+mod resolved;
 mod respond;
 mod self_check;
 mod upstream;
@@ -35,11 +36,20 @@ const LOOK_AT_FILES: Duration = Duration::from_secs(2);
 
 /// What is done as root, before the daemon gives up its rights.
 #[derive(Debug, Default)]
-pub struct Prepared {}
+pub struct Prepared {
+    bus: resolved::Bus,
+}
 
 /// To be called as root, before the runtime starts. What is missing on this machine is not an error.
 pub fn prepare() -> Prepared {
-    Prepared::default()
+    Prepared { bus: resolved::Bus::connect() }
+}
+
+impl Prepared {
+    /// To be called as soon as the runtime runs: the system bus does not wait long for a client to say who it is.
+    pub async fn authenticate(&mut self) {
+        self.bus.authenticate().await;
+    }
 }
 
 /// What `tp status` tells about names.
@@ -102,7 +112,7 @@ impl Server {
         for listener in sockets.tcp {
             tokio::spawn(listen::tcp(listener, Arc::clone(&responder), stop.clone()));
         }
-        let ways = WaysIn::new(prepared, dataplane, Arc::clone(&responder));
+        let ways = WaysIn::new(prepared, dataplane, Arc::clone(&responder)).await;
         let inner = Arc::new(Inner { responder, ways, config: RwLock::new(config) });
         inner.follow_config();
         self_check::reaches(&servers, &inner.responder.zone).await?;
@@ -112,9 +122,10 @@ impl Server {
     }
 }
 
-/// The running server. Dropping it stops it and leaves names as they were.
+/// The running server. Dropping it stops it; what systemd-resolved was told then stays until the TUN goes.
 pub struct DnsHandle {
     inner: Arc<Inner>,
+    #[expect(dead_code, reason = "held for its Drop")]
     stop: DropGuard,
 }
 
@@ -153,7 +164,12 @@ impl DnsHandle {
     /// Leaves names as they were; only then does the server stop to answer.
     pub async fn stop(self) {
         self.inner.ways.restore().await;
-        drop(self.stop);
+    }
+}
+
+impl Drop for DnsHandle {
+    fn drop(&mut self) {
+        self.inner.ways.close_hooks();
     }
 }
 
@@ -215,3 +231,6 @@ impl fmt::Debug for Updater {
         f.write_str("Updater")
     }
 }
+
+#[cfg(test)]
+mod tests;

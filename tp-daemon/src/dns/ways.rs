@@ -3,14 +3,21 @@
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use tp_core::dns::DnsConfig;
+use tp_core::dns::resolved::link_domains;
 use tp_core::dns::servers::{self, Ways};
 
 use super::Prepared;
+use super::resolved::Resolved;
 use super::respond::Responder;
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, TUN_NAME};
+
+/// resolved takes a moment until it knows the new link's addresses, and sends nothing there before.
+const RESOLVED_TRIES: usize = 20;
+const RESOLVED_AGAIN: Duration = Duration::from_millis(100);
 
 /// The kernel's part of it.
 trait Hooks: Send + Sync {
@@ -30,6 +37,7 @@ impl<D: Dataplane> Hooks for D {
 
 pub(super) struct WaysIn {
     hooks: Box<dyn Hooks>,
+    resolved: Option<Resolved>,
     responder: Arc<Responder>,
     /// One change at a time.
     changing: tokio::sync::Mutex<()>,
@@ -43,9 +51,14 @@ struct Open {
 }
 
 impl WaysIn {
-    pub(super) fn new(_prepared: Prepared, dataplane: impl Dataplane, responder: Arc<Responder>) -> Self {
+    pub(super) async fn new(
+        prepared: Prepared,
+        dataplane: impl Dataplane,
+        responder: Arc<Responder>,
+    ) -> Self {
         Self {
             hooks: Box::new(dataplane),
+            resolved: Resolved::new(prepared.bus).await,
             responder,
             changing: tokio::sync::Mutex::default(),
             open: Mutex::default(),
@@ -53,16 +66,31 @@ impl WaysIn {
     }
 
     /// Opens the ways that the machine needs now, and closes the others.
-    pub(super) async fn settle(&self, _config: &DnsConfig) -> anyhow::Result<()> {
+    pub(super) async fn settle(&self, config: &DnsConfig) -> anyhow::Result<()> {
         let _one = self.changing.lock().await;
-        let wanted = servers::ways(false, &self.responder.machine.servers());
-        let before = self.open().ways;
-        if wanted.hooks && !before.hooks {
+        let mut notes = Vec::new();
+        let resolved = match &self.resolved {
+            Some(resolved) if resolved.runs().await => match self.tell(resolved, config).await {
+                Ok(()) => true,
+                Err(error) => {
+                    tracing::warn!(error = format!("{error:#}"), "systemd-resolved is not used");
+                    notes.push(format!("systemd-resolved is not used: {error:#}"));
+                    false
+                }
+            },
+            _ => false,
+        };
+        self.open().ways.resolved = resolved;
+        let hooks = servers::ways(resolved, &self.responder.machine.servers()).hooks;
+        let before = self.open().ways.hooks;
+        if hooks && !before {
             self.hooks.attach().context("leading port 53 of this machine's programs to our DNS server")?;
-        } else if before.hooks && !wanted.hooks {
+        } else if before && !hooks {
             self.hooks.detach();
         }
-        self.open().ways = wanted;
+        let mut open = self.open();
+        open.ways.hooks = hooks;
+        open.notes = notes;
         Ok(())
     }
 
@@ -70,11 +98,21 @@ impl WaysIn {
     pub(super) async fn restore(&self) {
         let _one = self.changing.lock().await;
         self.close_hooks();
+        if std::mem::take(&mut self.open().ways.resolved)
+            && let Some(resolved) = &self.resolved
+            && let Ok(link) = nix::net::if_::if_nametoindex(TUN_NAME)
+            && let Err(error) = resolved.revert(link).await
+        {
+            tracing::warn!(%error, "systemd-resolved keeps our names until the link is gone");
+        }
     }
 
     /// Waits for something that makes [`WaysIn::settle`] necessary.
     pub(super) async fn changed(&self) {
-        std::future::pending().await
+        match &self.resolved {
+            Some(resolved) => resolved.changed().await,
+            None => std::future::pending().await,
+        }
     }
 
     pub(super) fn mode(&self) -> String {
@@ -88,7 +126,29 @@ impl WaysIn {
         self.open().notes.clone()
     }
 
-    fn close_hooks(&self) {
+    async fn tell(&self, resolved: &Resolved, config: &DnsConfig) -> anyhow::Result<()> {
+        let link =
+            nix::net::if_::if_nametoindex(TUN_NAME).with_context(|| format!("looking for {TUN_NAME}"))?;
+        resolved
+            .apply(link, &self.responder.addresses, &link_domains(config))
+            .await
+            .context("telling it the cluster's names")?;
+        let check = self.responder.zone.self_check().ok_or_else(|| anyhow!("the cluster has no domain"))?;
+        let mut last = anyhow!("it never sent us a query");
+        for _ in 0..RESOLVED_TRIES {
+            match resolved.resolves(&check).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(error) => last = error.into(),
+            }
+            tokio::time::sleep(RESOLVED_AGAIN).await;
+        }
+        let _ = resolved.revert(link).await;
+        Err(last).with_context(|| format!("asking it for {check}"))
+    }
+
+    /// Nobody is led here by the kernel any more.
+    pub(super) fn close_hooks(&self) {
         let mut open = self.open();
         if std::mem::take(&mut open.ways.hooks) {
             self.hooks.detach();
@@ -97,12 +157,6 @@ impl WaysIn {
 
     fn open(&self) -> MutexGuard<'_, Open> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for WaysIn {
-    fn drop(&mut self) {
-        self.close_hooks();
     }
 }
 
