@@ -127,9 +127,9 @@ impl Names {
             Ok(records) => encoded(wire::encode(&records, candidate, asked, TTL)),
             Err(upstream::Negative::NoData) => Found::NoData,
             Err(upstream::Negative::NoName) => Found::NoName,
-            // a cluster's DNS without upstream refuses what is not its own; no single label is ever a name out there
-            Err(upstream::Negative::Refused) if candidate.num_labels() <= 1 => Found::NoName,
-            Err(upstream::Negative::Refused | upstream::Negative::Failed) => Found::Failed,
+            // a cluster's DNS that asks nobody else fails for what is not its own; no single label is a name out there
+            Err(upstream::Negative::Failed) if candidate.num_labels() <= 1 => Found::NoName,
+            Err(upstream::Negative::Failed) => Found::Failed,
         }
     }
 }

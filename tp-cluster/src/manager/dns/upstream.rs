@@ -27,8 +27,7 @@ pub(crate) struct Upstream(TokioResolver);
 pub(super) enum Negative {
     NoData,
     NoName,
-    /// The servers do not answer for this name.
-    Refused,
+    /// The servers failed, refused or did not answer.
     Failed,
 }
 
@@ -85,7 +84,6 @@ fn negative(code: ResponseCode) -> Negative {
     match code {
         ResponseCode::NoError => Negative::NoData,
         ResponseCode::NXDomain => Negative::NoName,
-        ResponseCode::Refused => Negative::Refused,
         _ => Negative::Failed,
     }
 }

@@ -84,12 +84,12 @@ fn key(object: &impl ResourceExt) -> Key {
 }
 
 fn refused(error: &Error) -> Option<Refused> {
-    let status = match error {
-        Error::InitialListFailed(kube::Error::Api(status))
-        | Error::WatchStartFailed(kube::Error::Api(status))
-        | Error::WatchFailed(kube::Error::Api(status))
-        | Error::WatchError(status) => status,
-        _ => return None,
+    let (Error::InitialListFailed(kube::Error::Api(status))
+    | Error::WatchStartFailed(kube::Error::Api(status))
+    | Error::WatchFailed(kube::Error::Api(status))
+    | Error::WatchError(status)) = error
+    else {
+        return None;
     };
     match status.code {
         403 => Some(Refused::Forbidden),
