@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::time::Duration;
 
 /// The cause of a failed dial, as it travels in the `DialError` frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -75,6 +76,18 @@ impl DialError {
         }
     }
 
+    /// The likely cause of a failure that a peer reported without one, by how long it took: in one network a refusal
+    /// comes at once, an absent neighbour is given up after the kernel's three ARP probes, one second each.
+    pub fn guess(elapsed: Duration, timeout: Duration) -> Self {
+        if elapsed >= timeout {
+            Self::TimedOut
+        } else if elapsed >= Duration::from_secs(2) {
+            Self::HostUnreachable
+        } else {
+            Self::Refused
+        }
+    }
+
     /// What the app is told. A timed-out dial stays unanswered: the app's own connect timeout (or the kernel's
     /// ETIMEDOUT) decides, exactly as for an address in the cluster that swallows packets.
     pub fn answer(self) -> Answer {
@@ -106,6 +119,14 @@ impl std::error::Error for DialError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_that_nobody_told() {
+        let timeout = Duration::from_secs(10);
+        assert_eq!(DialError::guess(Duration::from_millis(3), timeout), DialError::Refused);
+        assert_eq!(DialError::guess(Duration::from_millis(3060), timeout), DialError::HostUnreachable);
+        assert_eq!(DialError::guess(timeout, timeout), DialError::TimedOut);
+    }
 
     #[test]
     fn every_cause_survives_the_wire() {

@@ -1,6 +1,6 @@
 //! Opens one tunnel stream and waits until the far end has dialled: the honest half of "honest connect".
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tonic::Code;
 use tp_core::dial::DialError;
@@ -69,18 +69,19 @@ async fn handshake(channel: AuthChannel, dial: Dial) -> Result<TunnelStream, Ope
     let response = client.tunnel(request).await.map_err(|status| from_status(&status))?;
     let mut rx = FrameReceiver::new(response.into_inner());
     let mut features = Features::NONE;
-    let mut cause = DialError::Refused;
+    let (started, mut cause) = (Instant::now(), None);
     loop {
         match rx.recv().await {
             Ok(Some(Frame::StreamOk(ok))) => features = ok.features.and(Features::OURS),
             Ok(Some(Frame::DialOk)) => return Ok(TunnelStream { tx, rx, features, role: Role::Opener }),
             Ok(Some(Frame::DialError(why, text))) => {
                 tracing::debug!(id = %dial.id, %why, text, "dial failed");
-                cause = why;
+                cause = Some(why);
             }
-            // a Telepresence peer does not say why; most dials that are rejected were refused
             Ok(Some(Frame::DialReject | Frame::Disconnect | Frame::CloseSend) | None) => {
-                return Err(OpenError::Dial(cause));
+                // a Telepresence peer does not say why
+                let guess = || DialError::guess(started.elapsed(), dial.timeout);
+                return Err(OpenError::Dial(cause.unwrap_or_else(guess)));
             }
             Ok(Some(_)) => {}
             Err(StreamError::Status(status)) => return Err(from_status(&status)),
