@@ -60,7 +60,7 @@ enum HelmCommand {
         #[arg(long)]
         reset_values: bool,
         /// Install it if it is not there
-        #[arg(short, long)]
+        #[arg(short, long, help_heading = "Installation")]
         install: bool,
         #[command(flatten)]
         how: HowFlags,
@@ -81,6 +81,7 @@ enum HelmCommand {
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Installation")]
 struct HowFlags {
     /// Create the namespace if it is missing
     #[arg(long, value_name = "BOOL", default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]

@@ -210,7 +210,11 @@ impl Session<'_> {
         rendered: &Rendered,
     ) -> Result<()> {
         let word = if history.deployed().is_some() { "Upgrade" } else { "Install" };
-        let result = self.deploy(changes, &rendered.objects).await;
+        // An attempt that was interrupted is recorded as failed, so that the next one need not wait for it.
+        let result = tokio::select! {
+            result = self.deploy(changes, &rendered.objects) => result,
+            _ = tokio::signal::ctrl_c() => Err(with_hint(anyhow!("interrupted"), "the same command takes up where this one was")),
+        };
         (release.info.status, release.info.description) = match &result {
             Ok(()) => (Status::Deployed, format!("{word} complete")),
             Err(error) => (Status::Failed, format!("{word} failed: {}", root_of(error))),
