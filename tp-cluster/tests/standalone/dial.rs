@@ -168,3 +168,20 @@ async fn datagrams_of_every_size() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_datagram_that_nobody_takes_comes_back_as_such() {
+    let site = Site::new().await;
+    let echo = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = echo.local_addr().unwrap();
+    drop(echo);
+    let mut stream = site.open(Proto::Udp, address).await.unwrap();
+    stream.tx.send(Frame::Normal(Bytes::from_static(b"anyone?"))).await.unwrap();
+    assert!(matches!(next(&mut stream).await, Frame::DialError(DialError::Refused, _)));
+    // the association goes on: its target may start later
+    let echo = UdpSocket::bind(address).await.unwrap();
+    stream.tx.send(Frame::Normal(Bytes::from_static(b"now?"))).await.unwrap();
+    let mut buffer = [0; 16];
+    let (len, _) = echo.recv_from(&mut buffer).await.unwrap();
+    assert_eq!(&buffer[..len], b"now?");
+}

@@ -56,6 +56,8 @@ pub(super) async fn run(
                 };
             }
             Ok(Some(Frame::Reset | Frame::Disconnect | Frame::DialReject)) => return End::TunnelReset,
+            // in the middle of a flow: the fate of a datagram, which does not end it
+            Ok(Some(Frame::DialError(cause, _))) => writer.undeliverable(cause),
             // handshake frames out of place, keep-alives, and codes of a newer peer carry no data
             Ok(Some(_)) => {}
             Err(error) => {

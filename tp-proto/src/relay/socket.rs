@@ -9,12 +9,17 @@ use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tp_core::dial::DialError;
 use tp_core::tunnel::MAX_DATA;
 
 /// Read side of a socket.
 pub trait SocketReader: Send {
     /// Next piece of the byte stream (at most [`MAX_DATA`] bytes, not empty), or the next datagram. `None`: no more.
     fn read_chunk(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
+    /// Whether the socket goes on after this error of `read_chunk`: it concerned a datagram that had been sent (ICMP).
+    fn survives(&self, _: &io::Error) -> bool {
+        false
+    }
     /// After the end of its data: completes if the socket is reset.
     fn aborted(&mut self) -> impl Future<Output = ()> + Send;
 }
@@ -27,6 +32,8 @@ pub trait SocketWriter: Send {
     fn finish(&mut self) -> impl Future<Output = io::Result<()>> + Send;
     /// Makes the close of this socket a reset (RST).
     fn reset(&mut self);
+    /// A datagram that was read from this socket came back from the cluster as undeliverable.
+    fn undeliverable(&mut self, _: DialError) {}
 }
 
 /// Read half of a kernel TCP socket. An idle one holds no buffer: 10 000 idle connections cost only themselves.
@@ -107,6 +114,12 @@ impl SocketWriter for TcpWriter {
 pub trait DatagramSocket: Send + Sync {
     fn recv(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     fn send(&self, data: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
+    /// Completes when `recv` has something, so that an idle association needs no buffer.
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+    /// What was received last could not be delivered in the cluster.
+    fn undeliverable(&self, _: DialError) {}
 }
 
 impl DatagramSocket for tokio::net::UdpSocket {
@@ -116,6 +129,24 @@ impl DatagramSocket for tokio::net::UdpSocket {
 
     fn send(&self, data: &[u8]) -> impl Future<Output = io::Result<usize>> + Send {
         Self::send(self, data)
+    }
+
+    async fn readable(&self) -> io::Result<()> {
+        loop {
+            // an ICMP answer makes the socket not readable, but faulty
+            let ready = self.ready(Interest::READABLE | Interest::ERROR).await?;
+            if ready.is_error() {
+                let error = self.take_error()?;
+                // forget the readiness: `take_error` is not seen by tokio
+                let _ = self.try_io(Interest::ERROR, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                if let Some(error) = error {
+                    return Err(error);
+                }
+            }
+            if ready.is_readable() {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -164,29 +195,31 @@ impl Idle {
 
 impl<S: DatagramSocket> SocketReader for Datagrams<S> {
     async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
-        let mut buffer = vec![0; MAX_DATAGRAM];
+        let receive = async {
+            self.socket.readable().await?;
+            let mut buffer = vec![0; MAX_DATAGRAM];
+            let len = self.socket.recv(&mut buffer).await?;
+            Ok(Bytes::copy_from_slice(&buffer[..len]))
+        };
         let expired = async {
             match &self.idle {
                 Some(idle) => idle.expired().await,
                 None => std::future::pending().await,
             }
         };
-        tokio::pin!(expired);
-        loop {
-            tokio::select! {
-                received = self.socket.recv(&mut buffer) => match received {
-                    Ok(len) => {
-                        if let Some(idle) = &self.idle {
-                            idle.touch();
-                        }
-                        return Ok(Some(Bytes::copy_from_slice(&buffer[..len])));
-                    }
-                    Err(error) if transient(&error) => tracing::trace!(%error, "datagram refused"),
-                    Err(error) => return Err(error),
-                },
-                () = &mut expired => return Err(io::ErrorKind::TimedOut.into()),
+        tokio::select! {
+            received = receive => {
+                if let (Ok(_), Some(idle)) = (&received, &self.idle) {
+                    idle.touch();
+                }
+                received.map(Some)
             }
+            () = expired => Err(io::ErrorKind::TimedOut.into()),
         }
+    }
+
+    fn survives(&self, error: &io::Error) -> bool {
+        transient(error)
     }
 
     async fn aborted(&mut self) {
@@ -200,8 +233,12 @@ impl<S: DatagramSocket> SocketWriter for Datagrams<S> {
             idle.touch();
         }
         match self.socket.send(&data).await {
-            Err(error) if !transient(&error) => Err(error),
-            _ => Ok(()),
+            // the kernel reports the fate of an earlier datagram and has not sent this one
+            Err(error) if transient(&error) => match self.socket.send(&data).await {
+                Err(error) if !transient(&error) => Err(error),
+                _ => Ok(()),
+            },
+            result => result.map(drop),
         }
     }
 
@@ -210,6 +247,10 @@ impl<S: DatagramSocket> SocketWriter for Datagrams<S> {
     }
 
     fn reset(&mut self) {}
+
+    fn undeliverable(&mut self, cause: DialError) {
+        self.socket.undeliverable(cause);
+    }
 }
 
 /// Errors that concern one datagram only: ICMP answers, a full queue, one that is too large.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
+use tp_core::dial::DialError;
 use tp_core::tunnel::{EofPolicy, Frame, WithheldEof};
 
 use super::{Heard, SocketReader};
@@ -45,6 +46,12 @@ pub(super) async fn run(
             () = cancelled(tx.as_ref(), role) => return End::NoMoreData,
         };
         match chunk {
+            Err(error) if reader.survives(&error) => {
+                // a Telepresence peer has no word for it; an app on UDP copes with silence
+                if let (EofPolicy::HalfClose, Some(tx)) = (policy, tx.as_ref()) {
+                    let _ = tx.send(Frame::DialError(DialError::from_io(&error), error.to_string())).await;
+                }
+            }
             Err(_) => return End::SocketReset,
             Ok(None) => break,
             Ok(Some(data)) => {
