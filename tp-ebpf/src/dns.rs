@@ -2,12 +2,16 @@
 //! that was asked.
 
 use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::helpers::bpf_get_current_comm;
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_netns_cookie, bpf_get_socket_cookie};
 use tp_common::Addr;
 use tp_common::dns::{DNS_PORT, DnsServer, IDENTIFY_PORT};
 use tp_common::outcome::Outcome;
 
 use crate::maps::{DAEMON, DNS_ORIG, DNS_V4, DNS_V6, NETNS_COOKIE};
+
+/// Names of processes end after 15 characters.
+const RESOLVED: &[u8; 16] = b"systemd-resolve\0";
 
 /// connect4, sendmsg4
 #[inline(always)]
@@ -52,6 +56,9 @@ fn redirect(ctx: *mut bpf_sock_addr, asked: Addr, set: impl Fn(Addr)) -> Outcome
     if dns.is_unset() {
         return Outcome::DnsNoAddress;
     }
+    if tied_to_a_device(ctx) {
+        return Outcome::DnsTiedSocket;
+    }
     // SAFETY: a valid context.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.cast()) };
     // By socket and in mapped form: a dual-stack socket sends through the v4 hook and receives through the v6 one. A
@@ -94,6 +101,15 @@ fn identify(for_us: bool) -> Outcome {
         }
     }
     Outcome::DnsOther
+}
+
+/// A query that must leave by one device cannot come to us by another. The socket says so itself, or it is one of
+/// systemd-resolved's, which asks the servers of a link by that link (IP_UNICAST_IF, which no program can see here).
+#[inline(always)]
+fn tied_to_a_device(ctx: *mut bpf_sock_addr) -> bool {
+    // SAFETY: the socket of a valid context is there for as long as the program runs.
+    let bound = unsafe { (*(*ctx).__bindgen_anon_1.sk).bound_dev_if };
+    bound != 0 || bpf_get_current_comm().is_ok_and(|name| name == *RESOLVED)
 }
 
 #[inline(always)]

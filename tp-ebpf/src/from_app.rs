@@ -109,12 +109,13 @@ fn dns(ctx: &TcContext, packet: &Packet) -> Outcome {
     // SAFETY: a valid context; 0 for a forwarded packet.
     let cookie = unsafe { bpf_get_socket_cookie(ctx.skb.skb.cast()) };
     if cookie != 0 {
+        let client = DnsClient { app: packet.source, port: packet.source_port, proto: packet.proto, zero: 0 };
         // SAFETY: copied at once; the daemon never writes this map.
-        if let Some(server) = unsafe { DNS_ORIG.get(&cookie) } {
-            let client =
-                DnsClient { app: packet.source, port: packet.source_port, proto: packet.proto, zero: 0 };
+        match unsafe { DNS_ORIG.get(&cookie) } {
             // A full LRU map makes room; without the entry the daemon asks its default server.
-            let _ = DNS_CLIENTS.insert(&client, server, 0);
+            Some(server) => drop(DNS_CLIENTS.insert(&client, server, 0)),
+            // Asked directly, by a port that may have belonged to another socket before.
+            None => drop(DNS_CLIENTS.remove(&client)),
         }
     }
     crossed(ctx, packet, Outcome::AppDns)

@@ -94,9 +94,9 @@ fn attach_tc(
     let tcx = TcAttachOptions::TcxOrder(LinkOrder::default());
     let Err(no_tcx) = program.attach_with_options(interface, direction, tcx) else { return Ok(()) };
     tracing::debug!(error = %no_tcx, interface, "no tcx here, using clsact");
-    match tc::qdisc_add_clsact(interface) {
-        Ok(()) | Err(tc::TcError::AlreadyAttached) => {}
-        Err(error) => return Err(error.into()),
+    // It is there already for the second direction; if it could not be made at all, attaching says so.
+    if let Err(error) = tc::qdisc_add_clsact(interface) {
+        tracing::debug!(%error, interface, "adding clsact");
     }
     program
         .attach_with_options(interface, direction, TcAttachOptions::Netlink(NlOptions::default()))

@@ -159,13 +159,22 @@ fn a_port_can_be_used_again_at_once() {
 /// The far end closes first, so its side is in TIME_WAIT when the app comes again from the same port.
 fn reuse(site: &Site, ip: &str) {
     let wildcard = if ip == V4 { "0.0.0.0" } else { "::" };
-    for round in 0..20 {
+    let connect = || -> std::io::Result<socket2::Socket> {
         let socket =
-            socket2::Socket::new(socket2::Domain::for_address(at(ip, 0)), socket2::Type::STREAM, None)
-                .unwrap();
-        socket.set_reuse_address(true).unwrap();
-        socket.bind(&at(wildcard, 45_000).into()).unwrap();
-        socket.connect(&at(ip, GREET).into()).unwrap();
+            socket2::Socket::new(socket2::Domain::for_address(at(ip, 0)), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.bind(&at(wildcard, 45_000).into())?;
+        socket.connect(&at(ip, GREET).into())?;
+        Ok(socket)
+    };
+    for round in 0..20 {
+        let mut connected = Err(ErrorKind::AddrNotAvailable.into());
+        // The app's own end is free once the last ACK has come.
+        eventually("the app's port is free", || {
+            connected = connect();
+            !matches!(&connected, Err(error) if error.kind() == ErrorKind::AddrNotAvailable)
+        });
+        let socket = connected.unwrap();
         let mut stream = TcpStream::from(socket);
         let mut greeting = Vec::new();
         stream.read_to_end(&mut greeting).unwrap();

@@ -42,32 +42,53 @@ fn serve(site: &Site) {
     }
 }
 
-/// Asks from another process: the daemon's own queries are left alone.
-fn ask(script: &str) -> String {
-    let output = Command::new("python3").arg("-c").arg(format!("import socket\n{script}")).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+/// Asks from another process, which is this program in the role of [`app`]: the daemon's own queries are left alone.
+/// The answer, and the server the app believes it comes from.
+fn ask(how: How, server: &str) -> (String, String) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "dns::app", "--ignored", "--nocapture"])
+        .env("TP_TEST_ASK", format!("{how:?} {server}"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer =
+        text.lines().find_map(|line| line.split_once("answer: ")).unwrap_or_else(|| panic!("{text}"));
+    let (answer, from) = answer.1.split_once(" from ").unwrap();
+    (answer.to_owned(), from.to_owned())
 }
 
-fn connected_udp(family: &str, server: &str) -> String {
-    ask(&format!(
-        "s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.settimeout(5); s.connect(('{server}', 53))
-s.send(b'query'); print(s.recv(99).decode(), s.getpeername()[0])"
-    ))
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum How {
+    ConnectedUdp,
+    UnconnectedUdp,
+    Tcp,
 }
 
-fn unconnected_udp(family: &str, server: &str) -> String {
-    ask(&format!(
-        "s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.settimeout(5)
-s.sendto(b'query', ('{server}', 53)); d, a = s.recvfrom(99); print(d.decode(), a[0], a[1])"
-    ))
-}
-
-fn tcp(family: &str, server: &str) -> String {
-    ask(&format!(
-        "s = socket.socket(socket.{family}); s.settimeout(5); s.connect(('{server}', 53))
-s.send(b'query'); print(s.recv(99).decode(), s.getpeername()[0])"
-    ))
+#[test]
+#[ignore = "a role of this program, not a test"]
+fn app() {
+    let how = std::env::var("TP_TEST_ASK").unwrap();
+    let (how, server) = how.split_once(' ').unwrap();
+    let server: SocketAddr = server.parse().unwrap();
+    let mut buf = [0; 99];
+    let (n, from) = if how == "Tcp" {
+        let mut stream = TcpStream::connect(server).unwrap();
+        stream.write_all(b"query").unwrap();
+        (stream.read(&mut buf).unwrap(), stream.peer_addr().unwrap())
+    } else {
+        let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let socket = UdpSocket::bind(any).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        if how == "ConnectedUdp" {
+            socket.connect(server).unwrap();
+            socket.send(b"query").unwrap();
+            (socket.recv(&mut buf).unwrap(), socket.peer_addr().unwrap())
+        } else {
+            socket.send_to(b"query", server).unwrap();
+            socket.recv_from(&mut buf).unwrap()
+        }
+    };
+    println!("answer: {} from {from}", String::from_utf8_lossy(&buf[..n]));
 }
 
 #[test]
@@ -75,19 +96,16 @@ fn every_way_to_ask_every_server() {
     site(|site| {
         serve(site);
         site.dataplane.attach_dns_hooks().unwrap();
-        for server in ["192.0.2.53", "127.0.0.1", "127.0.0.53"] {
-            assert_eq!(connected_udp("AF_INET", server), format!("{server}:53 {server}"));
-            assert_eq!(unconnected_udp("AF_INET", server), format!("{server}:53 {server} 53"));
-            assert_eq!(tcp("AF_INET", server), format!("{server}:53 {server}"));
-            // A dual-stack socket sends through one hook and receives through the other.
-            let mapped = format!("::ffff:{server}");
-            assert_eq!(unconnected_udp("AF_INET6", &mapped), format!("{server}:53 {mapped} 53"));
-            assert_eq!(tcp("AF_INET6", &mapped), format!("{server}:53 {mapped}"));
+        for server in ["192.0.2.53:53", "127.0.0.1:53", "127.0.0.53:53", "[2001:db8::53]:53", "[::1]:53"] {
+            for how in [How::ConnectedUdp, How::UnconnectedUdp, How::Tcp] {
+                let expected = (server.to_owned(), server.to_owned());
+                assert_eq!(ask(how, server), expected, "{how:?}");
+            }
         }
-        for server in ["2001:db8::53", "::1"] {
-            assert_eq!(connected_udp("AF_INET6", server), format!("[{server}]:53 {server}"));
-            assert_eq!(unconnected_udp("AF_INET6", server), format!("[{server}]:53 {server} 53"));
-            assert_eq!(tcp("AF_INET6", server), format!("[{server}]:53 {server}"));
+        // A dual-stack socket sends through one hook and receives through the other.
+        for how in [How::UnconnectedUdp, How::Tcp] {
+            let expected = ("192.0.2.53:53".to_owned(), "[::ffff:192.0.2.53]:53".to_owned());
+            assert_eq!(ask(how, "[::ffff:192.0.2.53]:53"), expected, "{how:?}");
         }
         let moved = site.counters();
         assert_eq!(moved.get("dns.identified"), 1);
@@ -100,8 +118,11 @@ fn every_way_to_ask_every_server() {
 fn asking_us_directly_needs_no_hook() {
     site(|site| {
         serve(site);
-        assert_eq!(unconnected_udp("AF_INET", "198.18.84.114"), "direct 198.18.84.114 53");
-        assert_eq!(tcp("AF_INET6", "fd74:7074::2"), "direct fd74:7074::2");
+        for server in ["198.18.84.114:53", "[fd74:7074::2]:53"] {
+            for how in [How::UnconnectedUdp, How::Tcp] {
+                assert_eq!(ask(how, server), ("direct".to_owned(), server.to_owned()));
+            }
+        }
     });
 }
 
@@ -118,9 +139,13 @@ fn the_daemons_own_queries_and_other_ports_are_left_alone() {
         assert_eq!(own_server.recv_from(&mut [0; 9]).unwrap().1, own.local_addr().unwrap());
 
         let other = std::net::TcpListener::bind("127.0.0.1:5353").unwrap();
-        let port = ask("s = socket.create_connection(('127.0.0.1', 5353)); print(s.getpeername()[1])");
-        assert_eq!(port, "5353");
-        drop(other);
+        let answer = std::thread::spawn(move || {
+            let (mut stream, _) = other.accept().unwrap();
+            stream.read_exact(&mut [0; 5]).unwrap();
+            stream.write_all(b"not ours").unwrap();
+        });
+        assert_eq!(ask(How::Tcp, "127.0.0.1:5353"), ("not ours".to_owned(), "127.0.0.1:5353".to_owned()));
+        answer.join().unwrap();
     });
 }
 
@@ -131,11 +156,12 @@ fn another_network_namespace_is_left_alone() {
         let before = site.counters().get("dns.redirected");
         crate::site::in_namespace(|| {
             let server = UdpSocket::bind("127.0.0.1:53").unwrap();
-            server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-            ask(
-                "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.sendto(b'query', ('127.0.0.1', 53))",
-            );
-            server.recv_from(&mut [0; 9]).unwrap();
+            let answer = std::thread::spawn(move || {
+                let (_, app) = server.recv_from(&mut [0; 9]).unwrap();
+                server.send_to(b"not ours", app).unwrap();
+            });
+            assert_eq!(ask(How::UnconnectedUdp, "127.0.0.1:53").0, "not ours");
+            answer.join().unwrap();
         });
         assert_eq!(site.counters().get("dns.redirected"), before);
     });
@@ -147,7 +173,7 @@ fn hooks_come_off_again() {
         serve(site);
         site.dataplane.attach_dns_hooks().unwrap();
         site.dataplane.attach_dns_hooks().unwrap();
-        assert_eq!(unconnected_udp("AF_INET", "127.0.0.1"), "127.0.0.1:53 127.0.0.1 53");
+        assert_eq!(ask(How::UnconnectedUdp, "127.0.0.1:53").0, "127.0.0.1:53");
         site.dataplane.detach_dns_hooks();
         let listener = std::net::TcpListener::bind("127.0.0.1:53").unwrap();
         let mut stream = TcpStream::connect(at("127.0.0.1", 53)).unwrap();

@@ -65,6 +65,7 @@ fn an_address_is_closed_to_others_for_the_block_duration() {
     site_with(with_block(Duration::from_secs(3)), |site| {
         for ip in [V4, V6] {
             let mut first = TcpStream::connect(at(ip, ECHO)).unwrap();
+            echoes(&mut first, b"admitted for good");
             let before = site.counters();
             let error = TcpStream::connect(at(ip, ECHO)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
