@@ -50,7 +50,7 @@ nsenter --net=/run/netns/$workstation unshare --mount --propagation private sh -
     mount --bind "$1/resolv.conf" "$f"; mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf; mount --bind "$1/hosts" /etc/hosts
     : >"$1/ready"; exec sleep infinity' hold "$dir" & holder=$!; pids+=("$holder")
 for _ in $(seq 100); do [ -e "$dir/ready" ] && break; sleep 0.1; done
-on_workstation() { nsenter --net=/run/netns/$workstation --mount=/proc/"$holder"/ns/mnt -- "$@"; }
+on_workstation() { nsenter --net=/run/netns/$workstation --mount=/proc/"$holder"/ns/mnt -- env HOME="$dir" "$@"; }
 shown() { printf '\n\033[1mworkstation#\033[0m %s\n' "${*//$bin\//}"; on_workstation "$@"; }
 
 say "On the workstation, before: no way to the service"

@@ -8,7 +8,7 @@ mod session;
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 
 use crate::host::Host;
@@ -46,7 +46,7 @@ pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
 
 fn bracketed<S: Session>(site: &S, case: impl FnOnce(&S) -> Result<()>) -> Result<()> {
     site.ensure_quit()?;
-    let result = case(site);
+    let result = case(site).with_context(|| format!("the daemon's log ends:\n{}\n", site.tp().log()));
     site.ensure_quit()?;
     result
 }

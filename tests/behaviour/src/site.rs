@@ -3,8 +3,9 @@ use std::fmt::Debug;
 
 use anyhow::Result;
 
+use crate::host::Host;
 use crate::place::Place;
-use crate::tp::Tp;
+use crate::tp::{GONE_WITHIN, Tp};
 use crate::workstation::Workstation;
 
 /// A workstation joined to a cluster, in whatever way.
@@ -28,9 +29,13 @@ pub trait Session: Site {
         Ok(())
     }
 
-    /// Nothing of tp runs on the workstation.
+    /// The workstation before anything of tp ran on it.
+    fn pristine(&self) -> &Host;
+
+    /// Whatever state a case left: nothing of tp is on the workstation.
     fn ensure_quit(&self) -> Result<()> {
-        self.tp().force_quit()
+        self.tp().force_quit()?;
+        self.pristine().again(GONE_WITHIN, || Host::of(&self.app(), self.workstation().pid()))
     }
 }
 

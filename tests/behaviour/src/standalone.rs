@@ -1,6 +1,9 @@
 //! Our own manager without Kubernetes, and a workstation that `tp connect`s to it.
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
 
+use crate::host::Host;
 use crate::place::Place;
 use crate::process::Guard;
 use crate::site::{Facts, Session, Site};
@@ -17,6 +20,7 @@ pub struct Standalone {
     topology: Topology,
     facts: Facts,
     join: String,
+    pristine: Host,
 }
 
 impl Standalone {
@@ -25,7 +29,8 @@ impl Standalone {
         let (manager, join) = manager(stage, &topology.node())?;
         let connect = vec!["--manager".into(), join.clone()];
         let tp = Tp::new(stage, topology.workstation().place(), connect);
-        Ok(Self { tp, _manager: manager, topology, facts: topology::facts(), join })
+        let pristine = Host::of(&topology.workstation().place(), topology.workstation().pid())?;
+        Ok(Self { tp, _manager: manager, topology, facts: topology::facts(), join, pristine })
     }
 
     pub fn topology(&self) -> &Topology {
@@ -60,6 +65,10 @@ impl Session for Standalone {
     fn workstation(&self) -> &Workstation {
         self.topology.workstation()
     }
+
+    fn pristine(&self) -> &Host {
+        &self.pristine
+    }
 }
 
 impl Drop for Standalone {
@@ -79,7 +88,9 @@ fn manager(stage: &Stage, node: &Place) -> Result<(Guard, String)> {
     }
     words.extend(["--dns".into(), CLUSTER_DNS.into()]);
     words.extend(["--state-dir".into(), state.display().to_string()]);
-    let (guard, line) = Guard::spawn_ready(node.command(&words)).context("the standalone manager")?;
+    let mut command = node.command(&words);
+    command.stderr(fs::File::create(state.join("log"))?);
+    let (guard, line) = Guard::spawn_ready(command).context("the standalone manager")?;
     let join = line.split_whitespace().find(|word| word.starts_with("tp://")).unwrap_or_default().to_owned();
     ensure!(!join.is_empty(), "the manager printed no URL to join: {line}");
     Ok((guard, join))

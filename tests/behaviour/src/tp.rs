@@ -106,6 +106,13 @@ impl Tp {
         })
     }
 
+    /// The last lines of the daemon's log.
+    pub fn log(&self) -> String {
+        let file = "$HOME/.cache/tp/logs/daemon.log";
+        let done = self.place.run(&["sh", "-c", &format!("tail -n 15 {file} 2>&1")]);
+        done.map(|done| done.stdout).unwrap_or_default()
+    }
+
     /// Ids of the kernel programs the daemon holds, from its descriptors.
     pub fn programs(&self) -> Result<BTreeSet<u32>> {
         let dir = format!("/proc/{}/fdinfo", self.daemon()?);

@@ -3,6 +3,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use anyhow::Result;
+use tests_behaviour::host::Host;
 use tests_behaviour::place::Place;
 use tests_behaviour::process::Guard;
 use tests_behaviour::site::{Facts, Session, Site};
@@ -22,6 +23,7 @@ pub struct Kube {
     workstation: Workstation,
     node: Place,
     facts: Facts,
+    pristine: Host,
     lab: Lab,
 }
 
@@ -57,7 +59,8 @@ impl Kube {
         let kubeconfig = hand_over(&lab, &workstation, "kubeconfig")?;
         let tp = Tp::new(stage, workstation.place(), vec!["--kubeconfig".into(), kubeconfig]);
         let facts = facts(&lab)?;
-        Ok(Self { tp, _machine_dns: machine_dns, workstation, node: lab.node()?, facts, lab })
+        let pristine = Host::of(&workstation.place(), workstation.pid())?;
+        Ok(Self { tp, _machine_dns: machine_dns, workstation, node: lab.node()?, facts, pristine, lab })
     }
 
     /// Opens the wall and routes the laptop to the cluster: no tp, to prove the cases themselves.
@@ -112,6 +115,10 @@ impl Session for Kube {
 
     fn workstation(&self) -> &Workstation {
         &self.workstation
+    }
+
+    fn pristine(&self) -> &Host {
+        &self.pristine
     }
 }
 

@@ -33,7 +33,7 @@ fn one(host: &str, app: &str, server: &str) -> io::Result<Value> {
     let mut go = String::new();
     reader.read_line(&mut go)?;
     // the server ends first, so that the order is the same each time
-    sleep(Duration::from_millis(150));
+    sleep(Duration::from_millis(400));
     let saw = match end(&stream, app) {
         Err(error) => errno::name(&error),
         Ok(()) if gone(app) => "(gone)".into(),

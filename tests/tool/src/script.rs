@@ -80,6 +80,8 @@ pub(crate) fn end(mut stream: &TcpStream, how: &str) -> io::Result<()> {
         "wait" | "close" => Ok(()),
         "half" => {
             stream.write_all(&[b'x'; 1000])?;
+            // a peer that is gone has answered by then, also over a longer way
+            sleep(Duration::from_millis(200));
             stream.shutdown(Shutdown::Write)
         }
         "both" => stream.shutdown(Shutdown::Both),

@@ -18,6 +18,7 @@ pub(super) const CASES: &[(&str, Case)] = &[
     ("leaving_by_sigkill_with_unread_data", unread_data),
     ("leaving_by_sigkill_at_random_moments", random_moments),
     ("leaving_by_sigkill_of_all_processes", everything_killed),
+    ("leaving_by_sigkill_and_connecting_at_once", at_once),
     ("leaving_names_resolve_at_once_as_before", names_afterwards),
 ];
 
@@ -103,6 +104,17 @@ fn everything_killed(site: &dyn Session) -> Result<()> {
     }
     site.tp().connect(&[])?.success()?;
     reached(site)
+}
+
+/// What a killed daemon leaves for a moment does not disturb the next.
+fn at_once(site: &dyn Session) -> Result<()> {
+    for round in 0..6 {
+        site.tp().connect(&[])?.success().with_context(|| format!("round {round}"))?;
+        let _traffic = start(site, &["slow-reader", &site.facts().servers[0], "1000000000", "1", "60000"])?;
+        reached(site)?;
+        site.tp().signal(site.tp().daemon()?, "KILL")?;
+    }
+    Ok(())
 }
 
 fn names_afterwards(site: &dyn Session) -> Result<()> {

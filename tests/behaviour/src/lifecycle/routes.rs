@@ -30,7 +30,7 @@ fn conflict(site: &Standalone) -> Result<()> {
     let before = look(site)?;
     let done = site.tp().connect(&[])?;
     let kept = !before.difference(&look(site)?).contains("lost");
-    site.ensure_quit()?;
+    site.tp().force_quit()?;
     ws.ip("route del 10.55.0.0/24 via 192.0.2.77")?;
     ws.ip("route del 10.55.0.0/16 via 192.0.2.77")?;
     ensure!(kept, "a route of the machine is gone");
