@@ -1,5 +1,17 @@
 //! The parts of `tp`.
 
+pub mod args;
+pub mod completion;
+pub mod connect;
+pub mod daemon;
 pub mod helm;
+pub mod invoker;
 pub mod kube_flags;
+pub mod maps;
+pub mod output;
+pub mod progress;
+pub mod quit;
 pub mod report;
+pub mod signals;
+pub mod status;
+pub mod version;

@@ -43,7 +43,8 @@ pub fn environment(
         ("SHELL", Some(account.shell.clone())),
     ];
     // sudo's own variables would tell a credential plugin that it runs under sudo, which it no longer does
-    changes.extend(["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND", "PKEXEC_UID"].map(|name| (name, None)));
+    changes
+        .extend(["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND", "PKEXEC_UID"].map(|name| (name, None)));
     let runtime = format!("/run/user/{}", account.uid);
     changes.push(("XDG_RUNTIME_DIR", runtime_dir(&runtime).then_some(runtime)));
     for name in ["XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"] {

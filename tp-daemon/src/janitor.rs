@@ -34,7 +34,7 @@ impl Janitor {
         let (line, its_end) = UnixStream::pair().context("making a socket pair")?;
         let program = std::env::current_exe().context("finding our own program")?;
         let child = Command::new(program)
-            .args(["janitor", "--uid", &account.uid.to_string()])
+            .args(["janitor", "--uid", &account.uid.to_string(), "--gid", &account.gid.to_string()])
             .env_clear()
             .stdin(OwnedFd::from(its_end))
             .stdout(Stdio::null())
@@ -47,7 +47,8 @@ impl Janitor {
     /// From now on the interface called `name` goes when the daemon does. One made later under the same name stays:
     /// the janitor knows it by its index.
     pub fn watch(&mut self, name: &str) -> Result<()> {
-        let index = nix::net::if_::if_nametoindex(name).with_context(|| format!("looking for the interface {name}"))?;
+        let index = nix::net::if_::if_nametoindex(name)
+            .with_context(|| format!("looking for the interface {name}"))?;
         writeln!(self.line, "{index} {name}").context("telling the janitor")
     }
 

@@ -1,5 +1,6 @@
 //! The daemon's shell around tp-core: every module here does I/O, every decision is made in tp-core.
 
+pub mod args;
 pub mod backend;
 pub mod control;
 pub mod dataplane;

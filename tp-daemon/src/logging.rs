@@ -14,11 +14,7 @@ pub use file::LogFile;
 /// Where the log of `account`'s daemon is. `XDG_CACHE_HOME` is theirs already: `tp` sees to that.
 pub fn path(account: &Account) -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = cache.unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").map_or_else(|| PathBuf::from(&account.home), PathBuf::from);
-        home.join(".cache")
-    });
-    cache.join("tp/logs/daemon.log")
+    cache.unwrap_or_else(|| Path::new(&account.home).join(".cache")).join("tp/logs/daemon.log")
 }
 
 /// Everything that is said from now on goes into the file, also by a panic. `level` is `info`, or what

@@ -9,41 +9,14 @@ use std::fs;
 use std::io;
 
 use anyhow::{Context, Result, ensure};
-use nix::unistd::{Gid, Uid, User, getuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
-use tp_core::invoker::{Account, invoking_uid};
+use tp_core::invoker::Account;
 
 use crate::backend::ThreadWork;
 
 /// What is kept.
 const KEPT: CapabilitySet = CapabilitySet::NET_ADMIN;
-
-/// Who started us, by `sudo`, `pkexec` or as root.
-pub fn invoker() -> Result<Account> {
-    let uid = invoking_uid(getuid().as_raw(), |name| std::env::var(name).ok());
-    account(uid)
-}
-
-/// An account by its uid. One that the password database does not know (a container's) has a number for a name.
-pub fn account(uid: u32) -> Result<Account> {
-    let found = User::from_uid(Uid::from_raw(uid)).with_context(|| format!("looking up the user with uid {uid}"))?;
-    Ok(match found {
-        Some(user) => Account {
-            uid,
-            gid: user.gid.as_raw(),
-            name: user.name,
-            home: user.dir.display().to_string(),
-            shell: user.shell.display().to_string(),
-        },
-        None => Account {
-            uid,
-            gid: uid,
-            name: uid.to_string(),
-            home: "/".to_owned(),
-            shell: "/bin/sh".to_owned(),
-        },
-    })
-}
 
 /// Becomes `account`. `in_other_threads` runs work in the threads that there are besides this one.
 pub fn drop_to(account: &Account, in_other_threads: impl Fn(ThreadWork) -> io::Result<()>) -> Result<()> {
@@ -58,8 +31,7 @@ pub fn drop_to(account: &Account, in_other_threads: impl Fn(ThreadWork) -> io::R
     check(account)
 }
 
-/// The ids only; what a program that needs no capability at all does.
-pub fn become_user(account: &Account) -> Result<()> {
+fn become_user(account: &Account) -> Result<()> {
     if account.uid == 0 {
         return Ok(());
     }

@@ -1,5 +1,7 @@
 //! The daemon as a process: what it does as root, how it gives root up, and the order in which it ends.
 
+mod inherited;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,12 +9,13 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tp_core::invoker::Account;
 
 use crate::backend::Backend;
 use crate::control::{Control, Process};
 use crate::failure::{Failure, OrHint};
 use crate::janitor::{End, Janitor};
-use crate::logging;
+use crate::logging::{self, LogFile};
 use crate::privileges;
 use crate::signals::Signals;
 
@@ -28,9 +31,9 @@ const LAST_TASKS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs a daemon from its start as root to its end. What goes wrong before it serves is said on stdout, to `tp`; what
 /// goes wrong later, in the log.
-pub fn run<B: Backend>(log_level: &str) -> ExitCode {
+pub fn run<B: Backend>(owner: Account, log_level: &str) -> ExitCode {
     abort_on_panic();
-    match start::<B>(log_level) {
+    match start::<B>(owner, log_level) {
         Ok(Started::Served) => ExitCode::SUCCESS,
         Ok(Started::Taken) => {
             say(TAKEN);
@@ -49,19 +52,27 @@ enum Started {
     Taken,
 }
 
-fn start<B: Backend>(log_level: &str) -> Result<Started, Failure> {
+fn start<B: Backend>(owner: Account, log_level: &str) -> Result<Started, Failure> {
     const DOING: &str = "starting the daemon";
     if !nix::unistd::geteuid().is_root() {
         let error = anyhow!("it must be started as root").context(DOING);
         return Err(Failure::new(error, "run `sudo tp connect`, which starts it"));
     }
+    inherited::close();
     // Ours is a session of its own: neither the terminal's end nor its Ctrl-C concerns us. It fails only for a leader
     // of a process group, started by hand from a shell, who has asked for what he gets.
     let _ = nix::unistd::setsid();
-    let owner = privileges::invoker().or_hint(DOING, "check the user database: `getent passwd`")?;
-    let log_file = logging::path(&owner);
-    let log = logging::open_as(&owner, &log_file)
-        .or_hint(DOING, "make that directory writable, or set XDG_CACHE_HOME")?;
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let mut log_file = logging::path(&owner);
+    let log = match logging::open_as(&owner, &log_file) {
+        Ok(log) => log,
+        // an account without a home (a container's) is no reason not to serve it
+        Err(error) => {
+            note(&notes, format!("no log is written: {error:#}"));
+            log_file = "/dev/null".into();
+            LogFile::nowhere().or_hint(DOING, BUG)?
+        }
+    };
     logging::start(log, log_level)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), user = owner.name, uid = owner.uid, "starting");
     raise_descriptor_limit();
@@ -83,13 +94,12 @@ fn start<B: Backend>(log_level: &str) -> Result<Started, Failure> {
     tracing::info!("root is given up; CAP_NET_ADMIN is kept");
 
     // Its threads inherit what this one has become
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().or_hint(DOING, BUG)?;
-    let notes = Arc::new(Mutex::new(Vec::new()));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_hint(DOING, BUG)?;
     let process = Process { owner, log_file, notes: Arc::clone(&notes) };
     runtime.block_on(async {
         let mut signals = Signals::install().or_hint(DOING, BUG)?;
-        let control = Control::start(listener, backend, process).or_hint("serving the control socket", BUG)?;
+        let control =
+            Control::start(listener, backend, process).or_hint("serving the control socket", BUG)?;
         let mut janitors_end = janitor.end().or_hint(DOING, BUG)?;
         say(LISTENING);
         tokio::select! {
@@ -112,11 +122,16 @@ const BUG: &str = "this is a bug; please report it with the daemon's log";
 /// Never completes. We cannot start another janitor, which takes root. The next daemon removes what this one may leave.
 async fn note_a_lost_janitor(end: &mut End, notes: &Mutex<Vec<String>>) {
     end.wait().await;
-    let note = "the janitor was killed: should the daemon be killed too, the interface tpv may stay until the next \
+    let text = "the janitor was killed: should the daemon be killed too, the interface tpv may stay until the next \
                 `tp connect`";
-    tracing::warn!("{note}");
-    notes.lock().unwrap_or_else(PoisonError::into_inner).push(note.to_owned());
+    note(notes, text.to_owned());
     std::future::pending().await
+}
+
+/// Told by `tp status` from now on, and in the log.
+fn note(notes: &Mutex<Vec<String>>, text: String) {
+    tracing::warn!("{text}");
+    notes.lock().unwrap_or_else(PoisonError::into_inner).push(text);
 }
 
 /// The last thing on our stdout, which is a pipe to `tp`.
@@ -147,7 +162,8 @@ fn abort_on_panic() {
 fn raise_descriptor_limit() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
         let most = hard.max(DESCRIPTORS);
-        setrlimit(Resource::RLIMIT_NOFILE, most, most).or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
+        setrlimit(Resource::RLIMIT_NOFILE, most, most)
+            .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, hard, hard))
     });
     if let Err(error) = raised {
         tracing::warn!(%error, "the number of open files stays limited");

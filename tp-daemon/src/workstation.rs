@@ -38,10 +38,14 @@ impl Backend for Workstation {
     type Session = Connection;
 
     fn prepare() -> Result<Self, Failure> {
-        let taken = taken::networks().or_hint("looking at the routes of this machine", "is netlink available here?")?;
+        let taken = taken::networks()
+            .or_hint("looking at the routes of this machine", "is netlink available here?")?;
         let v4 = pick_v4(&taken).ok_or_else(|| {
             let error = anyhow!("every network that tp might use is in use: 198.18.84.112/30 for one");
-            Failure::new(error.context("choosing addresses for the TUN device"), "see `ip route show table all`")
+            Failure::new(
+                error.context("choosing addresses for the TUN device"),
+                "see `ip route show table all`",
+            )
         })?;
         let options = dataplane::Options {
             tun_v4: v4.device,
@@ -67,7 +71,9 @@ impl Backend for Workstation {
         &[PAIR_HOST]
     }
 
-    async fn connect(self, request: ConnectRequest, progress: Progress) -> Result<Connection, Failure> {
+    async fn connect(mut self, request: ConnectRequest, progress: Progress) -> Result<Connection, Failure> {
+        // before anything that takes its time
+        self.dns.authenticate().await;
         let options = request::options(request)?;
         let device_addresses = self.dataplane.sources().iter().map(ToString::to_string).collect();
         let dataplane =

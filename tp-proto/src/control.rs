@@ -48,7 +48,9 @@ pub fn listen() -> io::Result<UnixListener> {
 pub async fn connect() -> Result<(DaemonClient<Channel>, Listener), ConnectError> {
     let stream = match UnixStream::connect_addr(&address()?) {
         Ok(stream) => stream,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(ConnectError::NotRunning),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            return Err(ConnectError::NotRunning);
+        }
         Err(error) => return Err(error.into()),
     };
     stream.set_nonblocking(true)?;

@@ -3,8 +3,8 @@
 //! Conversions between the generated types and those of tp-core live here, so that neither knows the other.
 
 pub mod client;
-pub mod control;
 pub mod cluster;
+pub mod control;
 mod message;
 pub mod net;
 pub mod relay;

@@ -139,10 +139,7 @@ impl<B: Backend> Daemon for Service<B> {
         Ok(Response::new(()))
     }
 
-    async fn dump_maps(
-        &self,
-        request: Request<DumpMapsRequest>,
-    ) -> Result<Response<DumpMapsReply>, Status> {
+    async fn dump_maps(&self, request: Request<DumpMapsRequest>) -> Result<Response<DumpMapsReply>, Status> {
         let name = request.into_inner().map;
         let Some(session) = self.phases.session() else {
             return Err(Status::failed_precondition("there is no connection yet"));
@@ -153,9 +150,8 @@ impl<B: Backend> Daemon for Service<B> {
             _ => Status::internal(error.to_string()),
         })?;
         let maps = maps.into_iter().map(|map| {
-            let rows_json = serde_json::to_string(&map.rows).map_err(|error| {
-                Status::internal(format!("writing the rows of {}: {error}", map.name))
-            })?;
+            let rows_json = serde_json::to_string(&map.rows)
+                .map_err(|error| Status::internal(format!("writing the rows of {}: {error}", map.name)))?;
             Ok(Map { name: map.name.to_owned(), capacity: map.max_entries.into(), rows_json })
         });
         Ok(Response::new(DumpMapsReply { maps: maps.collect::<Result<_, Status>>()? }))
@@ -172,7 +168,10 @@ fn other_target(status: &StatusReply) -> WireFailure {
         context => format!("context {context} ({})", status.server),
     };
     WireFailure {
-        message: format!("already connected to {to}, namespace {}, which is not what you ask for", status.namespace),
+        message: format!(
+            "already connected to {to}, namespace {}, which is not what you ask for",
+            status.namespace
+        ),
         hint: "leave it first: tp quit".to_owned(),
     }
 }

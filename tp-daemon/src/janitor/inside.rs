@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use futures_util::TryStreamExt;
 use nix::sys::signal::SigSet;
 use rtnetlink::packet_route::link::LinkAttribute;
+use tp_core::invoker::Account;
 
 use crate::privileges;
 
@@ -17,13 +18,13 @@ struct Interface {
 }
 
 /// Waits for the daemon to end, then removes what it has named.
-pub fn run(uid: u32) -> Result<()> {
+pub fn run(account: &Account) -> Result<()> {
     // Neither a signal to the daemon's process group nor a terminal may end us: the end of stdin alone does
     nix::unistd::setsid().context("leaving the daemon's session")?;
     SigSet::all().thread_block().context("blocking signals")?;
     nix::sys::prctl::set_name(c"tp-janitor").context("naming the process")?;
     std::env::set_current_dir("/").context("leaving the working directory")?;
-    privileges::drop_to(&privileges::account(uid)?, |_| Ok(()))?;
+    privileges::drop_to(account, |_| Ok(()))?;
     let mut interfaces = Vec::new();
     for line in io::stdin().lines() {
         // a daemon that was killed in the middle of a line has not finished what the line names
@@ -48,7 +49,10 @@ async fn remove(interfaces: &[Interface]) -> Result<()> {
     for Interface { index, name } in interfaces {
         let found = handle.link().get().match_index(*index).execute().try_next().await;
         let Ok(Some(link)) = found else { continue };
-        let same = link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::IfName(is) if is == name));
+        let same = link
+            .attributes
+            .iter()
+            .any(|attribute| matches!(attribute, LinkAttribute::IfName(is) if is == name));
         if same {
             // it may vanish with its namespace in this very moment
             let _ = handle.link().del(*index).execute().await;

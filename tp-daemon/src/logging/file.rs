@@ -31,6 +31,13 @@ impl LogFile {
         Ok(Self(Arc::new(Mutex::new(Open { path: path.to_owned(), file, written: 0, is_stderr: false }))))
     }
 
+    /// For somebody who has no place for a log.
+    pub fn nowhere() -> io::Result<Self> {
+        let path = PathBuf::from("/dev/null");
+        let file = OpenOptions::new().write(true).open(&path)?;
+        Ok(Self(Arc::new(Mutex::new(Open { path, file, written: 0, is_stderr: false }))))
+    }
+
     /// Panics and the C library write to stderr.
     pub fn become_stderr(&self) -> io::Result<()> {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,6 +48,9 @@ impl LogFile {
 
 impl Open {
     fn rotate(&mut self) -> io::Result<()> {
+        if !self.file.metadata()?.is_file() {
+            return Ok(());
+        }
         self.file = anew(&self.path)?;
         self.written = 0;
         if self.is_stderr {

@@ -40,13 +40,17 @@ pub(super) async fn means(request: &ConnectRequest, now: &Status) -> Result<bool
 }
 
 fn join_url(text: &str, plaintext_is_meant: bool) -> Result<JoinUrl, Failure> {
-    let url: JoinUrl = text
-        .parse()
-        .or_hint("reading the join URL of --manager", "copy it as the manager printed it: tp://TOKEN@HOST:PORT?pin=sha256:…")?;
+    let url: JoinUrl = text.parse().or_hint(
+        "reading the join URL of --manager",
+        "copy it as the manager printed it: tp://TOKEN@HOST:PORT?pin=sha256:…",
+    )?;
     if url.security == Security::Plaintext && !plaintext_is_meant && !is_loopback(&url.host) {
         return Err(Failure::new(
-            anyhow!("{} is not on this machine, and tp+plain:// sends the token and all traffic in the clear", url.host)
-                .context("reading the join URL of --manager"),
+            anyhow!(
+                "{} is not on this machine, and tp+plain:// sends the token and all traffic in the clear",
+                url.host
+            )
+            .context("reading the join URL of --manager"),
             "use the manager's tp:// URL; on a network made for tests, add --insecure-plaintext",
         ));
     }

@@ -1,0 +1,171 @@
+//! `tp connect`: starts the daemon if there is none, follows it until the connection stands, and for `-- CMD` lasts as
+//! long as the command.
+
+mod command;
+mod request;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use nix::sys::signal::Signal;
+use serde::Serialize;
+use tonic::Code;
+use tp_proto::daemon::connect_event::Event;
+use tp_proto::daemon::{ConnectRequest, StatusReply};
+
+use crate::daemon::{self, Daemon, rpc_error};
+use crate::invoker;
+use crate::kube_flags::KubeFlags;
+use crate::output::Output;
+use crate::progress::Progress;
+use crate::report::with_hint;
+use crate::signals::Signals;
+use crate::status::View;
+
+#[derive(Args, Clone, Debug)]
+pub struct ConnectArgs {
+    /// Connect to a manager directly, by the join URL it printed: tp://TOKEN@HOST:PORT?pin=sha256:HEX
+    #[arg(long, value_name = "URL", env = "TP_MANAGER", hide_env_values = true)]
+    manager: Option<String>,
+    /// Allow a tp+plain:// URL, which is not encrypted, on a network made for tests
+    #[arg(long, requires = "manager", hide_short_help = true)]
+    insecure_plaintext: bool,
+    /// Namespace of the traffic-manager [default: where it is found, first in `ambassador`]
+    #[arg(long, value_name = "NAME", env = "TELEPRESENCE_MANAGER_NAMESPACE", hide_env_values = true)]
+    manager_namespace: Option<String>,
+    /// What the daemon writes to its log: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", hide_short_help = true)]
+    log_level: String,
+    /// Run this command while connected, as the invoking user; disconnect when it ends
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+    #[command(flatten)]
+    kube: KubeFlags,
+}
+
+/// What is printed on stdout with `--output json`.
+#[derive(Debug, Serialize)]
+struct Connected {
+    /// It was connected before.
+    already: bool,
+    #[serde(flatten)]
+    status: View,
+}
+
+/// How waiting for the connection ended.
+enum Outcome {
+    Connected {
+        status: Box<StatusReply>,
+        already: bool,
+    },
+    Failed(anyhow::Error),
+    Interrupted(Signal),
+    /// The daemon was about to end.
+    Quitting,
+}
+
+pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
+    let account = invoker::account()?;
+    let request = request::from(&args)?;
+    let mut signals = Signals::install()?;
+    let mut progress = Progress::new();
+    let mut started = false;
+    let (daemon, status, already) = loop {
+        let Some(mut daemon) = daemon::find().await? else {
+            // seen only once: a daemon of ours that vanishes tells why
+            if !started {
+                progress.step("daemon", "starting it");
+            }
+            started = true;
+            daemon::start(&account, &args.log_level).await?;
+            continue;
+        };
+        match follow(&mut daemon, request.clone(), &mut progress, &mut signals).await {
+            Outcome::Connected { status, already } => break (daemon, status, already),
+            Outcome::Quitting => daemon.gone().await?,
+            Outcome::Failed(error) => {
+                progress.fail();
+                // whether it was ours or not: ours ends now, and one that serves others does not
+                if started {
+                    daemon.gone().await?;
+                }
+                return Err(error);
+            }
+            Outcome::Interrupted(signal) => {
+                progress.fail();
+                eprintln!("interrupted: nothing is left behind");
+                if started {
+                    daemon.gone().await?;
+                }
+                return Ok(command::code_of_signal(signal));
+            }
+        }
+    };
+    progress.succeed();
+    let told = Connected { already, status: View::from(*status) };
+    eprintln!("{}", told.sentence());
+    if args.command.is_empty() {
+        if output == Output::Json {
+            output.print(&told, |_| String::new())?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = command::run(&args.command, &account, &mut signals).await;
+    if !already {
+        crate::quit::leave(daemon).await?;
+    }
+    code
+}
+
+/// Asks for the connection and shows the steps towards it. Going away cancels what we started.
+async fn follow(
+    daemon: &mut Daemon,
+    request: ConnectRequest,
+    progress: &mut Progress,
+    signals: &mut Signals,
+) -> Outcome {
+    const DOING: &str = "connecting";
+    let mut events = tokio::select! {
+        events = daemon.client.connect(request) => match events {
+            Ok(events) => events.into_inner(),
+            Err(status) if status.message().contains("quitting") => return Outcome::Quitting,
+            Err(status) => return Outcome::Failed(rpc_error(DOING, &status)),
+        },
+        signal = signals.stop() => return Outcome::Interrupted(signal),
+    };
+    loop {
+        let message = tokio::select! {
+            message = events.message() => message,
+            signal = signals.stop() => return Outcome::Interrupted(signal),
+        };
+        let event = match message {
+            Ok(Some(event)) => event,
+            Ok(None) => return Outcome::Failed(rpc_error(DOING, &tonic::Status::new(Code::Unavailable, ""))),
+            Err(status) => return Outcome::Failed(rpc_error(DOING, &status)),
+        };
+        match event.event {
+            Some(Event::Step(step)) => progress.step(&step.name, &step.detail),
+            Some(Event::Connected(status)) => {
+                return Outcome::Connected { status: Box::new(status), already: event.already };
+            }
+            Some(Event::Failed(failure)) => {
+                let error = anyhow!(failure.message);
+                return Outcome::Failed(if failure.hint.is_empty() {
+                    error
+                } else {
+                    with_hint(error, failure.hint)
+                });
+            }
+            None => {}
+        }
+    }
+}
+
+impl Connected {
+    fn sentence(&self) -> String {
+        let already = if self.already { "already connected" } else { "connected" };
+        format!("{already} to {}", self.status.target())
+    }
+}

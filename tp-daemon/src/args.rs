@@ -1,0 +1,71 @@
+//! The command line of `tp-daemon`, which `tp connect` writes and nobody types.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tp_core::invoker::Account;
+
+use crate::backend::Backend;
+use crate::{janitor, process};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "tp-daemon",
+    version,
+    about = "The daemon behind `tp`; `tp connect` starts it, `tp quit` ends it"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Set the workstation up as root, become the invoking user, and serve `tp`
+    Run {
+        #[command(flatten)]
+        user: User,
+        /// What is written to the log: error, warn, info, debug or trace
+        #[arg(long, default_value = "info")]
+        log_level: String,
+    },
+    /// Wait for the daemon's end, and remove what it left
+    Janitor {
+        #[command(flatten)]
+        user: User,
+    },
+}
+
+/// The invoking user. Name and home are in the environment.
+#[derive(Debug, Args)]
+struct User {
+    #[arg(long)]
+    uid: u32,
+    #[arg(long)]
+    gid: u32,
+}
+
+/// Does what the command line says, with `B` as the workstation.
+pub fn run<B: Backend>() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run { user, log_level } => process::run::<B>(user.account(), &log_level),
+        // nobody reads what it would say
+        Command::Janitor { user } => match janitor::run(&user.account()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+    }
+}
+
+impl User {
+    fn account(&self) -> Account {
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Account {
+            uid: self.uid,
+            gid: self.gid,
+            name: variable("USER").unwrap_or_else(|| self.uid.to_string()),
+            home: variable("HOME").unwrap_or_else(|| "/".to_owned()),
+            shell: String::new(),
+        }
+    }
+}
