@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tp_core::dial::DialError;
 use tp_daemon::dataplane::{
     AppSocket, AppStream, Arrival, Dataplane, EbpfDataplane, HeldConnect, HeldDatagram,
@@ -19,7 +19,7 @@ pub(crate) const UNDECIDED: u16 = 84;
 /// Admitted after the app's kernel has sent its SYN again.
 pub(crate) const SLOW: u16 = 85;
 pub(crate) const FORBIDDEN: u16 = 86;
-/// Reads to the end, then answers with the number of bytes.
+/// See [`count`].
 pub(crate) const COUNT: u16 = 90;
 /// Sends [`GREETING`] bytes and its end of stream, then reads to the end.
 pub(crate) const GREET: u16 = 91;
@@ -105,17 +105,7 @@ async fn tcp(connect: HeldConnect, port: u16, events: &Events) -> io::Result<()>
     let mut stream: AppStream = connect.admit().await?;
     let mut buf = vec![0; 1 << 16];
     match port {
-        COUNT => {
-            let mut total = 0;
-            loop {
-                match stream.read(&mut buf).await? {
-                    0 => break,
-                    n => total += n,
-                }
-            }
-            stream.write_all(total.to_string().as_bytes()).await?;
-            stream.shutdown().await?;
-        }
+        COUNT => count(stream).await?,
         GREET => {
             stream.write_all(&vec![b'g'; GREETING]).await?;
             stream.shutdown().await?;
@@ -135,6 +125,19 @@ async fn tcp(connect: HeldConnect, port: u16, events: &Events) -> io::Result<()>
         },
     }
     Ok(())
+}
+
+/// Reads to the end, then answers with the number of bytes.
+pub(crate) async fn count(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    let (mut buf, mut total) = (vec![0; 1 << 18], 0);
+    loop {
+        match stream.read(&mut buf).await? {
+            0 => break,
+            n => total += n,
+        }
+    }
+    stream.write_all(total.to_string().as_bytes()).await?;
+    stream.shutdown().await
 }
 
 async fn udp(datagram: HeldDatagram, events: &Events) -> io::Result<()> {

@@ -1,0 +1,102 @@
+//! What the dataplane costs, against loopback with the same code in the same run. Not a test of anything:
+//!
+//! `cargo test --release -p tp-daemon --test dataplane measure -- --ignored --nocapture`
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use crate::far_end::{COUNT, count};
+use crate::site::{Site, V4, V6, at, site};
+
+const ROUNDS: usize = 5;
+const CONNECTS: usize = 3000;
+const SECONDS: u64 = 2;
+
+#[test]
+#[ignore = "a measurement"]
+fn against_loopback() {
+    site(|site| {
+        let loopback = serve_loopback(site);
+        let targets =
+            [("loopback", loopback), ("dataplane v4", at(V4, COUNT)), ("dataplane v6", at(V6, COUNT))];
+        for (name, streams) in [("1 stream", 1), ("8 streams", 8)] {
+            report(name, "Gbit/s", &targets, |target| throughput(target, streams));
+        }
+        report("connect p50", "us", &targets, connect_p50);
+    });
+}
+
+/// Alternates between the targets, and shows the median of the rounds and its ratio to the first target's.
+fn report(what: &str, unit: &str, targets: &[(&str, SocketAddr)], measure: impl Fn(SocketAddr) -> f64) {
+    let mut results = vec![Vec::new(); targets.len()];
+    for _ in 0..ROUNDS {
+        for (results, (_, target)) in results.iter_mut().zip(targets) {
+            results.push(measure(*target));
+        }
+    }
+    let mut first = None;
+    for (results, (name, _)) in results.iter_mut().zip(targets) {
+        results.sort_by(f64::total_cmp);
+        let median = results[ROUNDS / 2];
+        let ratio = median / *first.get_or_insert(median);
+        println!(
+            "{what}, {name}: {median:.1} {unit} ({:.1}-{:.1}), {ratio:.2} x loopback",
+            results[0],
+            results[ROUNDS - 1]
+        );
+    }
+}
+
+fn serve_loopback(site: &Site) -> SocketAddr {
+    site.runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(count(stream));
+            }
+        });
+        address
+    })
+}
+
+fn throughput(target: SocketAddr, streams: usize) -> f64 {
+    let start = Instant::now();
+    let senders: Vec<_> = (0..streams)
+        .map(|_| {
+            thread::spawn(move || {
+                let mut stream = TcpStream::connect(target).unwrap();
+                let (block, mut sent) = (vec![0; 1 << 18], 0u64);
+                while start.elapsed() < Duration::from_secs(SECONDS) {
+                    stream.write_all(&block).unwrap();
+                    sent += block.len() as u64;
+                }
+                stream.shutdown(Shutdown::Write).unwrap();
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).unwrap();
+                assert_eq!(answer, sent.to_string(), "every byte arrived");
+                sent
+            })
+        })
+        .collect();
+    let bytes: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
+    bytes as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9
+}
+
+fn connect_p50(target: SocketAddr) -> f64 {
+    let mut times: Vec<Duration> = (0..CONNECTS)
+        .map(|_| {
+            let start = Instant::now();
+            let stream = TcpStream::connect(target).unwrap();
+            let time = start.elapsed();
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+            time
+        })
+        .collect();
+    times.sort();
+    times[CONNECTS / 2].as_secs_f64() * 1e6
+}
