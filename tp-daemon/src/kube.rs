@@ -1,5 +1,6 @@
 //! The way to a manager inside a cluster: kubeconfig, the manager's Service and pod, a port-forward to it.
 
+mod client;
 mod config;
 mod find;
 mod forward;

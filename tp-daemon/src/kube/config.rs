@@ -114,7 +114,7 @@ fn non_empty(text: &str) -> Option<String> {
 
 impl Loaded {
     pub(super) fn client(&self) -> Result<Client, Failure> {
-        Client::try_from(self.config.clone()).or_hint(
+        super::client::client(&self.config).or_hint(
             format!("preparing the connection to {}", self.server),
             "check the certificates and the credential plugin of this context in the kubeconfig",
         )
