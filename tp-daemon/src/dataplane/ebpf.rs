@@ -76,7 +76,10 @@ impl Prepared {
 
 impl Dataplane for EbpfDataplane {
     async fn next(&self) -> Option<Arrival> {
-        self.0.arrivals.lock().await.recv().await
+        tokio::select! {
+            arrival = async { self.0.arrivals.lock().await.recv().await } => arrival,
+            () = self.0.shared.dead.cancelled() => None,
+        }
     }
 
     async fn set_networks(&self, networks: &[IpNet]) -> io::Result<()> {

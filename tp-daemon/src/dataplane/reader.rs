@@ -24,7 +24,7 @@ pub(super) async fn read(shared: Arc<Shared>) {
             Ok(len) => take(&shared, buf.get(..len).unwrap_or_default()).await,
             Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {
                 tracing::error!("the TUN device has been deleted");
-                return;
+                return shared.dead.cancel();
             }
             Err(error) => {
                 tracing::warn!(%error, "reading the TUN");

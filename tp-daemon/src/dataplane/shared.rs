@@ -37,6 +37,8 @@ pub(super) struct Shared {
     nat: Mutex<Nat>,
     vips: RwLock<HashMap<IpAddr, IpAddr>>,
     pub(super) arrivals: mpsc::Sender<Arrival>,
+    /// Cancelled when somebody has deleted the TUN.
+    pub(super) dead: CancellationToken,
 }
 
 pub(super) struct UdpTable {
@@ -73,6 +75,7 @@ impl Shared {
             nat: Mutex::default(),
             vips: RwLock::default(),
             arrivals,
+            dead: CancellationToken::new(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Shared {
 
     pub(super) fn set_vips(&self, vips: &[Vip]) -> io::Result<()> {
         let wanted = crate::dataplane::maps::by_vip(vips)?;
+        let _no_sweep = lock(&self.nat); // which ends the look-ups when it finds no VIP
         self.maps.set_vips(&wanted)?;
         *self.vips.write().unwrap_or_else(PoisonError::into_inner) = wanted;
         Ok(())

@@ -66,6 +66,7 @@ pub(crate) async fn serve(dataplane: EbpfDataplane, events: Arc<Events>) {
             Verdict::Drop => drop(arrival),
         }
     }
+    events.add("shut down");
 }
 
 enum Verdict {

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use tp_daemon::dataplane::Dataplane;
 
 use crate::far_end::ECHO;
-use crate::site::{Site, V4, V6, at, echoes, sh, site};
+use crate::site::{Site, V4, V6, at, echoes, eventually, sh, site};
 
 fn set(site: &Site, networks: &[&str]) -> std::io::Result<()> {
     let networks: Vec<IpNet> = networks.iter().map(|network| network.parse().unwrap()).collect();
@@ -61,5 +61,14 @@ fn the_apps_address_is_the_tuns_unless_it_chooses() {
         socket.bind(&at("10.1.2.3", 0).into()).unwrap();
         socket.connect(&at(V4, ECHO).into()).unwrap();
         echoes(&mut TcpStream::from(socket), b"from another address");
+    });
+}
+
+#[test]
+fn a_tun_that_somebody_deletes_ends_the_dataplane() {
+    site(|site| {
+        echoes(&mut TcpStream::connect(at(V4, ECHO)).unwrap(), b"alive");
+        sh("ip link del tp0");
+        eventually("the far end's loop ends", || site.events.count("shut down") == 1);
     });
 }
