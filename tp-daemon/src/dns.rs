@@ -98,7 +98,7 @@ impl Server {
         };
         let responder = Arc::new(Responder {
             rules: RwLock::new(Arc::new(Rules::new(&config, &machine.servers().search))),
-            zone: Zone::new(Lookups::new(lookup), addresses.clone()),
+            zone: Zone::new(Lookups::new(lookup), addresses.clone(), self_check::unique_name()?),
             machine,
             upstream: Upstream::new(),
             asked,
@@ -118,6 +118,10 @@ impl Server {
         self_check::reaches(&servers, &inner.responder.zone).await?;
         inner.ways.settle(&inner.config()).await?;
         tokio::spawn(watch(Arc::clone(&inner), stop.clone()));
+        let checking = Arc::clone(&inner);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(async move {
+            checking.responder.zone.check_for_loops().await;
+        }));
         Ok(DnsHandle { inner, stop: stop_on_error })
     }
 }

@@ -28,7 +28,7 @@ use super::upstream::{MAX_MESSAGE, connect, read_message, write_message};
 const MAX_QUERIES: usize = 1024;
 const MAX_CONNECTIONS: usize = 256;
 /// Of one connection, at the same time.
-const MAX_PIPELINED: usize = 32;
+const MAX_PIPELINED: u32 = 32;
 /// A TCP connection without a query or an answer for this long is closed.
 const IDLE: Duration = Duration::from_secs(15);
 
@@ -102,7 +102,7 @@ async fn connection(stream: TcpStream, from: SocketAddr, responder: Arc<Responde
     let (read, write) = stream.into_split();
     let mut read = BufReader::new(read);
     let write: Writer = Arc::new(Mutex::new(write));
-    let pipelined = Arc::new(Semaphore::new(MAX_PIPELINED));
+    let pipelined = Arc::new(Semaphore::new(MAX_PIPELINED as usize));
     let app = AppAddr(from);
     let mut own_server: Option<OwnServer> = None;
     loop {
@@ -140,7 +140,7 @@ async fn connection(stream: TcpStream, from: SocketAddr, responder: Arc<Responde
         });
     }
     // A client that has sent its last query still waits for the answers.
-    let _ = timeout(IDLE, pipelined.acquire_many(MAX_PIPELINED as u32)).await;
+    let _ = timeout(IDLE, pipelined.acquire_many(MAX_PIPELINED)).await;
     if let Some(server) = own_server {
         server.finish().await;
     }

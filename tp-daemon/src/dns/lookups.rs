@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,11 @@ use tp_core::dns::{Name, rtype};
 /// A little less than clients wait, so that they get an answer even when the cluster does not give one.
 const PATIENCE: Duration = Duration::from_millis(4500);
 const MAX_CACHED: usize = 4096;
+/// How long a question waits for the same question of somebody else, when that may be itself: a cluster on this
+/// machine may ask this machine for what it does not know.
+const PERHAPS_A_LOOP: Duration = Duration::from_secs(1);
+/// The same, once it is known that the cluster does so.
+const LIKELY_A_LOOP: Duration = Duration::from_millis(100);
 
 /// Asks the cluster. The session implements it with the manager's LookupDNS.
 pub trait ClusterLookup: Send + Sync {
@@ -56,6 +62,16 @@ type UnderWay = HashMap<Key, Arc<OnceCell<Arc<Found>>>>;
 pub(super) struct Lookups {
     cluster: Arc<dyn ClusterLookup>,
     known: Mutex<Known>,
+    loops: AtomicBool,
+}
+
+/// Whether the cluster may ask us for a name that we ask it for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Authority {
+    /// The cluster answers such names on its own.
+    Cluster,
+    /// The cluster may pass the question on, in the end to us.
+    Anybody,
 }
 
 struct Known {
@@ -66,15 +82,19 @@ struct Known {
 impl Lookups {
     pub(super) fn new(cluster: Arc<dyn ClusterLookup>) -> Self {
         let known = Known { cache: Cache::new(MAX_CACHED), under_way: HashMap::new() };
-        Self { cluster, known: Mutex::new(known) }
+        Self { cluster, known: Mutex::new(known), loops: AtomicBool::new(false) }
     }
 
     /// Records of that name and type; a name that has only others is there, without records.
-    pub(super) async fn find(&self, name: &Name, rtype: u16) -> Arc<Found> {
-        let found = self.once(name, rtype).await;
+    pub(super) async fn find(&self, name: &Name, rtype: u16, authority: Authority) -> Arc<Found> {
+        let found = self.once(name, rtype, authority).await;
         let Some(sibling) = rtype::sibling(rtype).filter(|_| found.rcode == NXDOMAIN) else { return found };
         // Some resolvers take "no such name" for one address family as the end of the name.
-        if self.once(name, sibling).await.rcode == NOERROR { Found::nothing(NOERROR) } else { found }
+        if self.once(name, sibling, authority).await.rcode == NOERROR {
+            Found::nothing(NOERROR)
+        } else {
+            found
+        }
     }
 
     /// Names may mean something else from now on.
@@ -84,17 +104,38 @@ impl Lookups {
         known.under_way.clear();
     }
 
-    async fn once(&self, name: &Name, rtype: u16) -> Arc<Found> {
+    /// Asks the cluster for a name that nobody has; whoever gets that question back calls [`Lookups::looped`].
+    pub(super) async fn check_for_loops(&self, name: &Name) {
+        let _ = self.ask(name, rtype::A).await;
+    }
+
+    pub(super) fn looped(&self) {
+        if !self.loops.swap(true, Ordering::Relaxed) {
+            tracing::info!("the cluster asks this machine for names that it does not know");
+        }
+    }
+
+    async fn once(&self, name: &Name, rtype: u16, authority: Authority) -> Arc<Found> {
         let key = (name.clone(), rtype);
-        let cell = {
+        let (cell, first) = {
             let mut known = self.known();
             if let Some(found) = known.cache.get(&key, Instant::now()) {
                 return found;
             }
-            Arc::clone(known.under_way.entry(key.clone()).or_default())
+            let first = !known.under_way.contains_key(&key);
+            (Arc::clone(known.under_way.entry(key.clone()).or_default()), first)
         };
         // If the app that asks is given up, one of those that wait takes over.
-        let found = Arc::clone(cell.get_or_init(|| self.ask(name, rtype)).await);
+        let found = cell.get_or_init(|| self.ask(name, rtype));
+        let found = if first || authority == Authority::Cluster {
+            Arc::clone(found.await)
+        } else {
+            let loops = self.loops.load(Ordering::Relaxed);
+            match tokio::time::timeout(if loops { LIKELY_A_LOOP } else { PERHAPS_A_LOOP }, found).await {
+                Ok(found) => Arc::clone(found),
+                Err(_) => return Found::nothing(NXDOMAIN),
+            }
+        };
         let mut known = self.known();
         // not if `forget` came between
         if known.under_way.get(&key).is_some_and(|current| Arc::ptr_eq(current, &cell)) {

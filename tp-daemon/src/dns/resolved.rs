@@ -142,7 +142,7 @@ impl Resolved {
     pub(super) async fn changed(&self) {
         if self.owners.lock().await.next().await.is_none() {
             // the bus is gone, and with it every way to notice a change
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -11,7 +11,7 @@ use tp_core::dns::{Name, rtype};
 
 use super::zone::Zone;
 
-const TRIES: usize = 10;
+const TRIES: u32 = 10;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// Asks each server for a name that only it can answer, from where every app of the machine asks.
@@ -25,6 +25,15 @@ pub(super) async fn reaches(servers: &[SocketAddr], zone: &Zone) -> anyhow::Resu
     Ok(())
 }
 
+/// A name that nobody has and nobody asks for by chance.
+pub(super) fn unique_name() -> anyhow::Result<Name> {
+    let random: [u8; 8] = ring::rand::generate(&ring::rand::SystemRandom::new())
+        .map_err(|_| anyhow!("no random number for the name of a check"))?
+        .expose();
+    Name::parse(&format!("tp-loop-check.{:016x}", u64::from_be_bytes(random)))
+        .context("making up a name for a check")
+}
+
 async fn ask(server: SocketAddr, name: &Name) -> anyhow::Result<()> {
     let any: IpAddr =
         if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
@@ -32,7 +41,7 @@ async fn ask(server: SocketAddr, name: &Name) -> anyhow::Result<()> {
     socket.connect(server).await?;
     let id = socket.local_addr()?.port();
     let query = query(name, id);
-    let mut last = anyhow!("no answer within {} s", (PATIENCE * TRIES as u32).as_secs());
+    let mut last = anyhow!("no answer within {} s", (PATIENCE * TRIES).as_secs());
     for _ in 0..TRIES {
         let mut response = [0; 512];
         let asked = async {
@@ -59,7 +68,8 @@ fn query(name: &Name, id: u16) -> Vec<u8> {
     let mut query = id.to_be_bytes().to_vec();
     query.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.labels() {
-        query.push(label.len() as u8);
+        // a label has at most 63 bytes
+        query.push(u8::try_from(label.len()).unwrap_or(0));
         query.extend(label.as_bytes());
     }
     query.push(0);

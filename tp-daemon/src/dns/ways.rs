@@ -111,7 +111,7 @@ impl WaysIn {
     pub(super) async fn changed(&self) {
         match &self.resolved {
             Some(resolved) => resolved.changed().await,
-            None => std::future::pending().await,
+            None => std::future::pending::<()>().await,
         }
     }
 

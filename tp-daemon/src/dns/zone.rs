@@ -12,11 +12,11 @@ use hickory_server::proto::serialize::binary::BinEncoder;
 use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseInfo};
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
 use tp_core::addr::AppAddr;
-use tp_core::dns::message::{EDNS_PAYLOAD, FORMERR, NOERROR, Question, failure};
+use tp_core::dns::message::{EDNS_PAYLOAD, FORMERR, NOERROR, NXDOMAIN, Question, failure};
 use tp_core::dns::{Name, rtype};
 use tp_core::flow::Proto;
 
-use super::lookups::{Found, Lookups};
+use super::lookups::{Authority, Found, Lookups};
 
 /// `tp-self-check.CLUSTER-DOMAIN` is answered with our own address, without asking the cluster: whoever gets it has
 /// reached us.
@@ -27,11 +27,17 @@ pub(super) struct Zone {
     lookups: Lookups,
     addresses: Vec<IpAddr>,
     self_check: RwLock<Option<Name>>,
+    loop_check: Name,
 }
 
 impl Zone {
-    pub(super) fn new(lookups: Lookups, addresses: Vec<IpAddr>) -> Self {
-        Self { lookups, addresses, self_check: RwLock::new(None) }
+    /// `loop_check`: a name that nobody has, see [`Lookups::check_for_loops`].
+    pub(super) fn new(lookups: Lookups, addresses: Vec<IpAddr>, loop_check: Name) -> Self {
+        Self { lookups, addresses, self_check: RwLock::new(None), loop_check }
+    }
+
+    pub(super) async fn check_for_loops(&self) {
+        self.lookups.check_for_loops(&self.loop_check).await;
     }
 
     /// Names may mean something else from now on.
@@ -73,16 +79,31 @@ impl Zone {
         if self.self_check().is_some_and(|check| check == name) {
             return Arc::new(self.own_addresses(&name, rtype));
         }
+        if name == self.loop_check {
+            self.lookups.looped();
+            return Arc::new(Found { rcode: NXDOMAIN, records: Vec::new() });
+        }
+        let authority = self.authority(&name);
         match rtype {
             // ANY is answered with addresses: no one who asks it today wants more
-            255 => self.lookups.find(&name, rtype::A).await,
-            supported if rtype::in_cluster(supported) => self.lookups.find(&name, supported).await,
+            255 => self.lookups.find(&name, rtype::A, authority).await,
+            supported if rtype::in_cluster(supported) => self.lookups.find(&name, supported, authority).await,
             // Whether the name exists is all that there is to say, and the app asks for its addresses anyway.
             _ => {
                 let reverse = name.as_str().ends_with(".arpa");
-                let exists = self.lookups.find(&name, if reverse { rtype::PTR } else { rtype::A }).await;
+                let of = if reverse { rtype::PTR } else { rtype::A };
+                let exists = self.lookups.find(&name, of, authority).await;
                 Arc::new(Found { rcode: exists.rcode, records: Vec::new() })
             }
+        }
+    }
+
+    fn authority(&self, name: &Name) -> Authority {
+        let check = self.self_check();
+        let domain = check.and_then(|check| Name::parse(check.as_str().split_once('.')?.1));
+        match domain {
+            Some(domain) if name.is_under(&domain) => Authority::Cluster,
+            _ => Authority::Anybody,
         }
     }
 

@@ -148,6 +148,7 @@ pub(in crate::dns) struct Cluster {
     known: Arc<Mutex<Known>>,
     asked: Arc<AtomicUsize>,
     slow: Arc<Mutex<Duration>>,
+    asks_back: Arc<Mutex<Option<SocketAddr>>>,
 }
 
 impl Cluster {
@@ -163,6 +164,11 @@ impl Cluster {
         *self.slow.lock().unwrap() = delay;
     }
 
+    /// What it does not know it asks of this server, as a cluster on the workstation itself does.
+    pub(in crate::dns) fn asks_back(&self, server: SocketAddr) {
+        *self.asks_back.lock().unwrap() = Some(server);
+    }
+
     pub(in crate::dns) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
@@ -170,12 +176,24 @@ impl Cluster {
 
 impl ClusterLookup for Cluster {
     fn lookup(&self, name: &str, rtype: u16) -> Looking {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        // the server's own check for loops is no app's question
+        if !name.starts_with("tp-loop-check.") {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+        }
         let known = self.known.lock().unwrap().get(&(name.to_owned(), rtype)).cloned();
         let delay = *self.slow.lock().unwrap();
+        let asks_back = self.asks_back.lock().unwrap().map(|server| (server, name.to_owned()));
         Box::pin(async move {
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
+            }
+            if let (None, Some((server, name))) = (&known, asks_back) {
+                let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+                let query = message::query(name.trim_end_matches('.'), rtype);
+                socket.send_to(&query, server).await.unwrap();
+                let mut response = [0; 512];
+                socket.recv(&mut response).await.unwrap();
+                return Ok(Answer { rcode: (response[3] & 0xf).into(), records: Bytes::new() });
             }
             known.unwrap_or(Ok(Answer { rcode: 3, records: Bytes::new() }))
         })

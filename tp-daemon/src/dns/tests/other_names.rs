@@ -168,3 +168,14 @@ async fn ids_are_not_the_clients() {
         bench.own.heard().iter().map(|heard| [heard[0], heard[1]]).collect();
     assert!(ids.len() > 1, "{ids:?}");
 }
+
+/// The machine's own server says no, the cluster asks this machine, and so on: it must end, with that no.
+#[tokio::test(start_paused = true)]
+async fn a_cluster_that_asks_this_machine_is_no_loop() {
+    let bench = Bench::start(cluster(), Own::answering(|query| Some(message::reply(query, 3))).await).await;
+    bench.cluster.asks_back(bench.plane.server());
+    for name in ["nas", "x.example.de", "x.blue"] {
+        assert_eq!(message::code(&bench.udp(&message::query(name, rtype::A)).await), 3, "{name}");
+    }
+    assert_eq!(message::addresses(&bench.udp(&message::query("echo", rtype::A)).await), ["10.96.0.7"]);
+}
