@@ -17,3 +17,4 @@ mod site;
 mod test_run;
 mod udp;
 mod vip;
+mod wire;

@@ -1,5 +1,4 @@
-//! Virtual addresses: the app sees the VIP, the far end the cluster address, and every checksum is right, since
-//! real sockets check them.
+//! Virtual addresses: the app sees the VIP, the far end the cluster address. Their checksums: `test_run` and `wire`.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -11,17 +10,21 @@ use crate::far_end::{CLOSED, COUNT, ECHO};
 use crate::site::{Site, V4, V6, at, echoes, eventually, site};
 use crate::udp;
 
-const VIP_V4: &str = "10.99.0.1";
-const VIP_V6: &str = "fd99::1";
+pub(crate) const VIP_V4: &str = "10.99.0.1";
+pub(crate) const VIP_V6: &str = "fd99::1";
 /// Outside of the routed networks: reachable by its VIP only.
 const HIDDEN: &str = "10.97.0.9";
 const VIP_OF_HIDDEN: &str = "10.99.0.9";
 
 fn with_vips(test: impl FnOnce(&Site) + Send + 'static) {
     site(|site| {
-        set_vips(site, &[(VIP_V4, V4), (VIP_V6, V6), (VIP_OF_HIDDEN, HIDDEN)]);
+        set_usual_vips(site);
         test(site);
     });
+}
+
+pub(crate) fn set_usual_vips(site: &Site) {
+    set_vips(site, &[(VIP_V4, V4), (VIP_V6, V6), (VIP_OF_HIDDEN, HIDDEN)]);
 }
 
 fn set_vips(site: &Site, vips: &[(&str, &str)]) {
