@@ -1,6 +1,7 @@
 //! The machine's own resolver configuration, read and never written.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -24,7 +25,7 @@ struct Read {
     servers: Arc<Servers>,
     /// For clients that ask our address itself. Never resolved: it may be resolved who asks.
     direct: Arc<[SocketAddr]>,
-    stamp: [Option<SystemTime>; 2],
+    stamp: [Option<Stamp>; 2],
 }
 
 impl Machine {
@@ -77,6 +78,33 @@ fn parse(path: &Path) -> Servers {
     Servers::parse(&String::from_utf8_lossy(&text), |name| nix::net::if_::if_nametoindex(name).ok())
 }
 
-fn stamp(resolv_conf: &Path, behind_resolved: &Path) -> [Option<SystemTime>; 2] {
-    [resolv_conf, behind_resolved].map(|path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok())
+/// Changes whenever the file does: written again, or another one put in its place.
+type Stamp = (Option<SystemTime>, u64, u64);
+
+fn stamp(resolv_conf: &Path, behind_resolved: &Path) -> [Option<Stamp>; 2] {
+    [resolv_conf, behind_resolved].map(|path| {
+        let meta = std::fs::metadata(path).ok()?;
+        Some((meta.modified().ok(), meta.ino(), meta.len()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_seen_and_resolved_is_never_asked_for_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let (conf, behind) = (directory.path().join("resolv.conf"), directory.path().join("behind"));
+        let machine = Machine::at(conf.clone(), behind.clone());
+        assert!(machine.direct().is_empty() && !machine.refresh(), "no file, no server");
+        std::fs::write(&conf, "nameserver 127.0.0.53\n").unwrap();
+        std::fs::write(&behind, "nameserver 192.0.2.1\n").unwrap();
+        assert!(machine.refresh());
+        assert!(machine.servers().only_resolved());
+        assert_eq!(*machine.direct(), ["192.0.2.1:53".parse().unwrap()]);
+        std::fs::write(&conf, "nameserver 192.0.2.254\n").unwrap();
+        assert!(machine.refresh() && !machine.refresh());
+        assert_eq!(*machine.direct(), ["192.0.2.254:53".parse().unwrap()]);
+    }
 }
