@@ -20,7 +20,7 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
     /// How data is written to stdout
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     output: Output,
 }
 

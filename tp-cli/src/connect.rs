@@ -74,12 +74,9 @@ pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
     let mut started = false;
     let (daemon, status, already) = loop {
         let Some(mut daemon) = daemon::find().await? else {
-            // seen only once: a daemon of ours that vanishes tells why
-            if !started {
-                progress.step("daemon", "starting it");
-            }
-            started = true;
-            daemon::start(&account, &args.log_level).await?;
+            daemon::needs_root()?;
+            progress.step("daemon", "starting it");
+            started = daemon::start(&account, &args.log_level).await?;
             continue;
         };
         match follow(&mut daemon, request.clone(), &mut progress, &mut signals).await {
@@ -87,7 +84,7 @@ pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
             Outcome::Quitting => daemon.gone().await?,
             Outcome::Failed(error) => {
                 progress.fail();
-                // whether it was ours or not: ours ends now, and one that serves others does not
+                // ours ends now; one that somebody else started is theirs to wait for
                 if started {
                     daemon.gone().await?;
                 }

@@ -1,6 +1,6 @@
 //! How `tp` tells people what went wrong: what we were doing, what is wrong, then what to do next.
 
-use std::{fmt, process::ExitCode};
+use std::{fmt, io::IsTerminal, process::ExitCode};
 
 /// An error's advice; attach it with [`Advice::hint`] and it is printed last, after a blank line.
 #[derive(Debug)]
@@ -50,8 +50,19 @@ pub fn text(error: &anyhow::Error) -> String {
 /// Prints the error, if there is one; 0 on success and 1 on failure (2 is clap's, for wrong usage).
 pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let Err(error) = result else { return ExitCode::SUCCESS };
-    eprint!("{}", text(&error));
+    print(&error);
     ExitCode::FAILURE
+}
+
+/// Prints the error; on a terminal its two keywords stand out.
+pub fn print(error: &anyhow::Error) {
+    let mut text = text(error);
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    if std::io::stderr().is_terminal() && !is_set("NO_COLOR") {
+        text = text.replacen("error:", "\x1b[1;31merror:\x1b[0m", 1);
+        text = text.replacen("\nhint:", "\n\x1b[1;36mhint:\x1b[0m", 1);
+    }
+    eprint!("{text}");
 }
 
 #[cfg(test)]

@@ -17,5 +17,9 @@ pub async fn run(output: Output) -> Result<()> {
         }
         None => View::disconnected(),
     };
-    output.print(&view, View::text)
+    output.print(&view, View::text)?;
+    if view == View::disconnected() && output == Output::Text {
+        eprintln!("\nhint: sudo tp connect");
+    }
+    Ok(())
 }

@@ -45,10 +45,11 @@ pub async fn run(output: Output) -> Result<()> {
             Some(program) => format!("{} {}", program.name, program.version),
             None => none.to_owned(),
         };
+        let asked = versions.note.is_none();
         let mut text = fields(&[
             ("Client", format!("{} {}", versions.client.name, versions.client.version)),
-            ("Daemon", shown(&versions.daemon, "not running")),
-            ("Manager", shown(&versions.manager, "not connected")),
+            ("Daemon", shown(&versions.daemon, if asked { "not running" } else { "unknown" })),
+            ("Manager", shown(&versions.manager, if asked { "not connected" } else { "unknown" })),
         ]);
         if let Some(note) = &versions.note {
             text.push_str(&format!("\nnote: {note}\n"));

@@ -33,15 +33,17 @@ pub fn environment(
     env: impl Fn(&str) -> Option<String>,
     runtime_dir: impl Fn(&str) -> bool,
 ) -> Vec<(&'static str, Option<String>)> {
-    if uid == account.uid {
-        return Vec::new();
-    }
     let mut changes = vec![
         ("HOME", Some(account.home.clone())),
         ("USER", Some(account.name.clone())),
         ("LOGNAME", Some(account.name.clone())),
         ("SHELL", Some(account.shell.clone())),
     ];
+    if uid == account.uid {
+        // what they have set is theirs; what is missing (under a bare `nsenter`, say) is filled in
+        changes.retain(|(name, _)| env(name).is_none());
+        return changes;
+    }
     // sudo's own variables would tell a credential plugin that it runs under sudo, which it no longer does
     changes
         .extend(["SUDO_UID", "SUDO_GID", "SUDO_USER", "SUDO_COMMAND", "PKEXEC_UID"].map(|name| (name, None)));
@@ -107,6 +109,10 @@ mod tests {
                 ("XDG_CONFIG_HOME", None),
             ]
         );
-        assert_eq!(environment(1000, &alice(), env(&root), |_| true), [], "alice may set what she likes");
+        assert_eq!(
+            environment(1000, &alice(), env(&root), |_| true),
+            [("SHELL", Some("/bin/zsh".into()))],
+            "alice may set what she likes"
+        );
     }
 }

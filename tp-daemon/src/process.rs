@@ -125,7 +125,7 @@ async fn note_a_lost_janitor(end: &mut End, notes: &Mutex<Vec<String>>) {
     let text = "the janitor was killed: should the daemon be killed too, the interface tpv may stay until the next \
                 `tp connect`";
     note(notes, text.to_owned());
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Told by `tp status` from now on, and in the log.

@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tp_core::invoker::Account;
 
 use crate::invoker;
-use crate::report::{Advice, text};
+use crate::report::{self, Advice};
 use crate::signals::Signals;
 
 /// As shells have it.
@@ -34,7 +34,7 @@ pub(super) async fn run(words: &[OsString], account: &Account, signals: &mut Sig
                 .with_context(|| format!("running {}", program.to_string_lossy()))
                 .hint("check the name of the command after `--`");
             if let Err(error) = failed {
-                eprint!("{}", text(&error));
+                report::print(&error);
             }
             return Ok(code.into());
         }

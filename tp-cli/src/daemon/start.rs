@@ -32,16 +32,18 @@ const KEPT: &[&str] = &[
     "no_proxy",
 ];
 
-/// Starts a daemon for `account` and waits until it serves, or until another one does.
-pub async fn start(account: &Account, log_level: &str) -> Result<()> {
-    if !geteuid().is_root() {
-        let words: Vec<OsString> = std::env::args_os().collect();
-        let kept: Vec<&str> = KEPT.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
-        return Err(with_hint(
-            anyhow!("root is needed to set up the network of this machine"),
-            sudo(&words, &kept),
-        ));
+/// Only root may start a daemon; the error says how to become it, with the very same arguments.
+pub fn needs_root() -> Result<()> {
+    if geteuid().is_root() {
+        return Ok(());
     }
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let kept: Vec<&str> = KEPT.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
+    Err(with_hint(anyhow!("root is needed to set up the network of this machine"), sudo(&words, &kept)))
+}
+
+/// Starts a daemon for `account` and waits until it serves; false if another one does already.
+pub async fn start(account: &Account, log_level: &str) -> Result<bool> {
     let program = program()?;
     let mut command = Command::new(&program);
     command
@@ -64,7 +66,8 @@ pub async fn start(account: &Account, log_level: &str) -> Result<()> {
         .with_context(|| format!("starting {}", program.display()))
         .hint("is tp installed completely? tp-daemon belongs beside tp")?;
     match said.trim_end() {
-        LISTENING | TAKEN => Ok(()),
+        LISTENING => Ok(true),
+        TAKEN => Ok(false),
         "" => Err(anyhow!("it ended at once").context("starting the daemon")).hint(super::SEE_LOG),
         error => {
             let (message, hint) = error.split_once("\n\nhint: ").unwrap_or((error, super::SEE_LOG));

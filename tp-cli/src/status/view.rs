@@ -104,7 +104,7 @@ impl View {
 
     pub(super) fn text(&self) -> String {
         if self.daemon.is_none() {
-            return "not connected\n\nhint: sudo tp connect\n".to_owned();
+            return "not connected\n".to_owned();
         }
         let mut text = match &self.cluster {
             Some(_) => format!("{} to {}\n\n", self.state, self.target()),
