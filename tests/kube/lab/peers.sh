@@ -23,8 +23,9 @@ helm() {
 # The module replaces its rpc module by a directory, so it cannot be installed as it is: a module of our own requires what it
 # requires, and the published rpc module.
 telepresence() {
+  local stamp; stamp="$TELEPRESENCE_VERSION $(cksum <"$HERE/peers.sh")"
   local image=$TOOLS/images/telepresence.tar module=github.com/telepresenceio/telepresence
-  have telepresence "$image" $TELEPRESENCE_VERSION && return
+  have telepresence "$image" "$stamp" && return
   local src=$TOOLS/src/telepresence json mod dir
   mkdir -p "$src"; cd "$src"
   printf 'module peer\ngo 1.23.1\n' >go.mod; rm -f go.sum
@@ -39,9 +40,9 @@ telepresence() {
   # the module's chart has no version and may lack what its release script adds: completed here
   rm -rf "$TOOLS/charts/telepresence"; cp -r "$dir/charts/telepresence" "$TOOLS/charts/"; chmod -R u+w "$TOOLS/charts"
   sed -i "/^version:/d; /^appVersion:/d" "$TOOLS/charts/telepresence/Chart.yaml"
-  printf 'version: %s\nappVersion: %s\n' "${TELEPRESENCE_VERSION#v}" "${TELEPRESENCE_VERSION#v}" >>"$TOOLS/charts/telepresence/Chart.yaml"
+  printf '\nversion: %s\nappVersion: %s\n' "${TELEPRESENCE_VERSION#v}" "${TELEPRESENCE_VERSION#v}" >>"$TOOLS/charts/telepresence/Chart.yaml"
   mkimage -o "$image" -ref "lab.local/tel2:${TELEPRESENCE_VERSION#v}" -entrypoint /traffic -dir /tmp "$TOOLS/bin/tp2-traffic:/traffic:755" >/dev/null
-  done_with telepresence $TELEPRESENCE_VERSION
+  done_with telepresence "$stamp"
 }
 
 [ $# -gt 0 ] || set -- helm telepresence

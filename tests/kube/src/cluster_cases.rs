@@ -85,8 +85,7 @@ fn invoking_user(site: &Kube) -> Result<()> {
     let uid = USER.to_string();
     let place = site.app().env("SUDO_UID", &uid).env("SUDO_GID", &uid).env("SUDO_USER", "developer");
     // no --kubeconfig: the user's own, by the variable
-    let kubeconfig = site.workstation().dir().join("kubeconfig").display().to_string();
-    let place = place.env("KUBECONFIG", &kubeconfig);
+    let place = place.env("KUBECONFIG", &site.private("kubeconfig")?);
     place.run(&site.tp().words(&["connect"]))?.success()?;
     site.app().succeed(&["curl", "-sS", "--max-time", "10", "http://echo"])?;
     site.tp().run_at(&site.app().user(USER), &["quit"])?.success()?;
@@ -95,23 +94,19 @@ fn invoking_user(site: &Kube) -> Result<()> {
 
 fn developer(site: &Kube) -> Result<()> {
     site.ensure_quit()?;
-    let kubeconfig = site.developer()?;
-    let said = site.tp().run(&["connect", "--kubeconfig", &kubeconfig])?.failure(1)?;
-    ensure!(said.contains("hint:"), "without rights there is no hint: {said}");
+    let kubeconfig = site.private("kubeconfig-developer")?;
+    let uid = USER.to_string();
+    let place = site.app().env("SUDO_UID", &uid).env("SUDO_GID", &uid).env("SUDO_USER", "developer");
+    let connect = site.tp().words(&["connect", "--kubeconfig", &kubeconfig]);
+    let said = place.run(&connect)?.failure(1)?;
+    ensure!(said.contains("hint:") && said.contains("forbidden"), "without rights: {said}");
     site.tp().wait_gone()?;
-    let rights = [
-        "--set",
-        "clientRbac.create=true",
-        "--set",
-        "clientRbac.subjects[0].kind=User",
-        "--set",
-        "clientRbac.subjects[0].name=developer",
-    ];
     let mut words = vec!["helm", "upgrade", "--timeout", "90s"];
     words.extend(IMAGE);
-    words.extend(rights);
+    words.extend(["--set", "clientRbac.create=true", "--set", "clientRbac.subjects[0].kind=User"]);
+    words.extend(["--set", "clientRbac.subjects[0].name=developer"]);
     site.administer(&words)?;
-    site.tp().run(&["connect", "--kubeconfig", &kubeconfig])?.success().context("with the chart's rights")?;
+    place.run(&connect)?.success().context("with the chart's rights")?;
     site.app().succeed(&["curl", "-sS", "--max-time", "10", "http://echo"])?;
     site.ensure_quit()
 }

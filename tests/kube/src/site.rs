@@ -56,7 +56,11 @@ impl Kube {
             "*.wild.example.test=192.0.2.7",
         ]);
         let (machine_dns, _) = Guard::spawn_ready(dns)?;
-        let kubeconfig = hand_over(&lab, &workstation, "kubeconfig")?;
+        // readable by all: some cases connect as root, some as root on behalf of a user
+        let kubeconfig = workstation.dir().join("kubeconfig");
+        fs::copy(lab.kubeconfig("kubeconfig"), &kubeconfig)?;
+        fs::set_permissions(&kubeconfig, fs::Permissions::from_mode(0o644))?;
+        let kubeconfig = kubeconfig.display().to_string();
         let tp = Tp::new(stage, workstation.place(), vec!["--kubeconfig".into(), kubeconfig]);
         let facts = facts(&lab)?;
         let pristine = Host::of(&workstation.place(), workstation.pid())?;
@@ -83,14 +87,18 @@ impl Kube {
     /// `tp WORDS` with the administrator's kubeconfig, which must succeed.
     pub fn administer(&self, words: &[&str]) -> Result<String> {
         let kubeconfig = self.workstation.dir().join("kubeconfig").display().to_string();
-        let mut all = vec!["--kubeconfig", kubeconfig.as_str()];
-        all.extend(words);
+        let mut all = words.to_vec();
+        all.extend(["--kubeconfig", kubeconfig.as_str()]);
         self.tp.run(&all)?.success()
     }
 
-    /// The developer's kubeconfig on the laptop.
-    pub fn developer(&self) -> Result<String> {
-        hand_over(&self.lab, &self.workstation, "kubeconfig-developer")
+    /// A kubeconfig of the lab that only the invoking user can read.
+    pub fn private(&self, file: &str) -> Result<String> {
+        let to = self.workstation.dir().join(format!("private-{file}"));
+        fs::copy(self.lab.kubeconfig(file), &to)?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o600))?;
+        chown(&to, Some(USER), Some(USER))?;
+        Ok(to.display().to_string())
     }
 }
 
@@ -169,13 +177,4 @@ pub fn facts(lab: &Lab) -> Result<Facts> {
         large: 1 << 30,
         ..Facts::default()
     })
-}
-
-/// Copies a kubeconfig to the laptop, readable by the invoking user alone.
-fn hand_over(lab: &Lab, workstation: &Workstation, file: &str) -> Result<String> {
-    let to = workstation.dir().join(file);
-    fs::copy(lab.kubeconfig(file), &to)?;
-    fs::set_permissions(&to, fs::Permissions::from_mode(0o600))?;
-    chown(&to, Some(USER), Some(USER))?;
-    Ok(to.display().to_string())
 }

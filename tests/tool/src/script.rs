@@ -61,6 +61,8 @@ pub(crate) fn serve(stream: &TcpStream, reports: &Reports) -> io::Result<()> {
         }
         ["end", how, key] => {
             writeln!(writer, "go")?;
+            // what follows must not arrive together with the line
+            sleep(Duration::from_millis(300));
             let saw = match end(stream, how) {
                 Err(error) => errno::name(&error),
                 Ok(()) if gone(how) => "(gone)".into(),
