@@ -12,3 +12,4 @@
 pub mod args;
 pub mod log;
 pub mod manager;
+pub mod report;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use tp_cluster::args::{Cli, Command};
+use tp_cluster::report::report;
 use tp_cluster::{log, manager};
 
 fn main() -> ExitCode {
@@ -24,7 +25,7 @@ fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tp-traffic: {error:#}");
+            eprintln!("tp-traffic: {}", report(&error));
             ExitCode::FAILURE
         }
     }

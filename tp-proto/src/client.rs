@@ -66,6 +66,9 @@ const STREAM_WINDOW: u32 = 4 << 20;
 /// other flow would stand still.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
+/// HTTP/2 frame, in bytes: the largest message of our own, a whole read of a socket, goes into one.
+const FRAME: u32 = 128 * 1024;
+
 /// Largest message we take. Telepresence peers send data in pieces of up to 1 MiB + 1 (facts §1).
 pub const MAX_MESSAGE: usize = 4 << 20;
 
@@ -79,6 +82,7 @@ pub async fn channel(
     let endpoint = Endpoint::from_static("http://traffic-manager")
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME)
         .http2_keep_alive_interval(Duration::from_secs(10))
         .keep_alive_timeout(Duration::from_secs(20))
         .keep_alive_while_idle(true);

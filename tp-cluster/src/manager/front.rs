@@ -1,4 +1,7 @@
 //! What one port answers: gRPC, its health service, and a hello to whoever speaks HTTP/1.1.
+//!
+//! A real Telepresence client's calls do not come this far: it sends `:authority: svc%2Ftraffic-manager.NS:api`, and h2
+//! resets a request whose authority it cannot parse before any service sees it (facts/telepresence-wire.md §0.2.1).
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -27,7 +27,7 @@ pub(super) async fn place(args: &ManagerArgs) -> Result<Place> {
     let manager_ip = match around.own_ips.first() {
         Some(ip) => *ip,
         None => {
-            tracing::warn!("POD_IPS is not set: clients are not told the manager's address");
+            tracing::warn!("POD_IPS is not set: clients are told 127.0.0.1 as the manager's address");
             Ipv4Addr::LOCALHOST.into()
         }
     };

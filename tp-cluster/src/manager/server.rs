@@ -23,11 +23,14 @@ const STREAM_WINDOW: u32 = 1 << 20;
 /// all other flows of the client would stand still.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// Frames of this size carry a whole read of a socket: fewer, larger writes.
-const FRAME: u32 = 256 * 1024;
+/// A client's message, a whole read of a socket, goes into one frame.
+const FRAME: u32 = 128 * 1024;
 
 /// Sent but not yet taken by HTTP/2 flow control, per stream.
 const SEND_BUFFER: usize = 256 * 1024;
+
+/// Flows are bounded per session, with a word to the client; this is only the bound for whoever has no session.
+const MAX_STREAMS: u32 = 1 << 16;
 
 /// A client opens one connection, or few; its flows are streams.
 const MAX_CONNECTIONS: usize = 4096;
@@ -95,8 +98,7 @@ fn http() -> Builder<TokioExecutor> {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
         .max_send_buf_size(SEND_BUFFER)
-        // bounded per session, not per connection: a refused stream would look like a broken manager
-        .max_concurrent_streams(u32::MAX)
+        .max_concurrent_streams(MAX_STREAMS)
         // flows that are cancelled all at once are normal (facts/telepresence-wire.md §1)
         .max_pending_accept_reset_streams(4096)
         .max_local_error_reset_streams(4096)
