@@ -11,11 +11,11 @@ use anyhow::{Result, anyhow};
 use clap::Args;
 use nix::sys::signal::Signal;
 use serde::Serialize;
-use tonic::Code;
+use tonic::Status;
 use tp_proto::daemon::connect_event::Event;
 use tp_proto::daemon::{ConnectRequest, StatusReply};
 
-use crate::daemon::{self, Daemon, rpc_error};
+use crate::daemon::{self, Daemon, is_gone, rpc_error};
 use crate::invoker;
 use crate::kube_flags::KubeFlags;
 use crate::output::Output;
@@ -54,6 +54,8 @@ struct Connected {
     status: View,
 }
 
+const DOING: &str = "connecting";
+
 /// How waiting for the connection ended.
 enum Outcome {
     Connected {
@@ -62,8 +64,8 @@ enum Outcome {
     },
     Failed(anyhow::Error),
     Interrupted(Signal),
-    /// The daemon was about to end.
-    Quitting,
+    /// It was about to end, or being killed, when we came: it has told us nothing.
+    Ending,
 }
 
 pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
@@ -81,7 +83,8 @@ pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
         };
         match follow(&mut daemon, request.clone(), &mut progress, &mut signals).await {
             Outcome::Connected { status, already } => break (daemon, status, already),
-            Outcome::Quitting => daemon.gone().await?,
+            Outcome::Ending if started => return Err(rpc_error(DOING, &Status::unavailable(""))),
+            Outcome::Ending => daemon.gone().await?,
             Outcome::Failed(error) => {
                 progress.fail();
                 // ours ends now; one that somebody else started is theirs to wait for
@@ -123,15 +126,15 @@ async fn follow(
     progress: &mut Progress,
     signals: &mut Signals,
 ) -> Outcome {
-    const DOING: &str = "connecting";
     let mut events = tokio::select! {
         events = daemon.client.connect(request) => match events {
             Ok(events) => events.into_inner(),
-            Err(status) if status.message().contains("quitting") => return Outcome::Quitting,
+            Err(status) if is_gone(&status) => return Outcome::Ending,
             Err(status) => return Outcome::Failed(rpc_error(DOING, &status)),
         },
         signal = signals.stop() => return Outcome::Interrupted(signal),
     };
+    let mut heard = false;
     loop {
         let message = tokio::select! {
             message = events.message() => message,
@@ -139,9 +142,11 @@ async fn follow(
         };
         let event = match message {
             Ok(Some(event)) => event,
-            Ok(None) => return Outcome::Failed(rpc_error(DOING, &tonic::Status::new(Code::Unavailable, ""))),
+            Ok(None) => return Outcome::Failed(rpc_error(DOING, &Status::unavailable(""))),
+            Err(status) if is_gone(&status) && !heard => return Outcome::Ending,
             Err(status) => return Outcome::Failed(rpc_error(DOING, &status)),
         };
+        heard = true;
         match event.event {
             Some(Event::Step(step)) => progress.step(&step.name, &step.detail),
             Some(Event::Connected(status)) => {

@@ -36,7 +36,8 @@ pub async fn find() -> Result<Option<Daemon>> {
                 Pid::from_raw(listener.pid).and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
             Ok(Some(Daemon { client, pid: listener.pid, process }))
         }
-        Err(ConnectError::NotRunning) => Ok(None),
+        // it went away while we came
+        Err(ConnectError::NotRunning | ConnectError::Http(_)) => Ok(None),
         Err(error @ ConnectError::Squatter(listener)) => Err(with_hint(
             anyhow!(error).context("looking for the daemon"),
             format!("it is not tp's daemon: see what it is with `ps -fp {}`, and end it", listener.pid),
@@ -64,13 +65,18 @@ impl Daemon {
     }
 }
 
+/// Whether an RPC failed because the daemon ends, or has ended.
+pub fn is_gone(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown)
+}
+
 /// An RPC's error, for people.
 pub fn rpc_error(doing: &'static str, status: &Status) -> anyhow::Error {
     let error = anyhow!(status.message().to_owned()).context(doing);
     match status.code() {
         Code::PermissionDenied => with_hint(error, "use sudo, or ask the owner to run `tp quit`"),
         Code::NotFound | Code::FailedPrecondition => error,
-        Code::Unavailable | Code::Cancelled | Code::Unknown => {
+        _ if is_gone(status) => {
             with_hint(anyhow!("the daemon has ended unexpectedly").context(doing), SEE_LOG)
         }
         _ => with_hint(error, SEE_LOG),
