@@ -287,14 +287,25 @@ async_write!(AppWriteHalf, write);
 pub struct AppSocket {
     socket: UdpSocket,
     ended: tokio_util::sync::CancellationToken,
+    undeliverable: Undeliverable,
     #[expect(dead_code, reason = "held for its Drop")]
     guard: Guard,
 }
 
 impl AppSocket {
     /// For a dataplane: `ended` is cancelled when the flow has been idle for too long.
-    pub fn new(socket: UdpSocket, ended: tokio_util::sync::CancellationToken, guard: Guard) -> Self {
-        Self { socket, ended, guard }
+    pub fn new(
+        socket: UdpSocket,
+        ended: tokio_util::sync::CancellationToken,
+        undeliverable: Undeliverable,
+        guard: Guard,
+    ) -> Self {
+        Self { socket, ended, undeliverable, guard }
+    }
+
+    /// A datagram of the app was refused in the cluster: the app hears it as it would there. The flow goes on.
+    pub fn undeliverable(&self, cause: DialError) {
+        (self.undeliverable.0)(cause);
     }
 
     /// The app's next datagram; `None` when the flow has been idle for too long and is over.
@@ -308,6 +319,21 @@ impl AppSocket {
     /// One datagram to the app. ECONNREFUSED: the app has closed its socket.
     pub async fn send(&self, datagram: &[u8]) -> io::Result<()> {
         self.socket.send(datagram).await.map(drop)
+    }
+}
+
+/// How a dataplane tells an app that a datagram of a running flow did not arrive.
+pub struct Undeliverable(Box<dyn Fn(DialError) + Send + Sync>);
+
+impl Undeliverable {
+    pub fn new(tell: impl Fn(DialError) + Send + Sync + 'static) -> Self {
+        Self(Box::new(tell))
+    }
+}
+
+impl fmt::Debug for Undeliverable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Undeliverable")
     }
 }
 

@@ -158,7 +158,8 @@ pub async fn connect<D: Dataplane>(
 
     progress.step("session", format!("joining {}", peer.version()));
     let (views_tx, mut views) = watch::channel(None);
-    let driver = drive::Driver::new(peer.clone(), client, exit_tx, Arc::clone(&shared), views_tx, quit.clone());
+    let driver =
+        drive::Driver::new(peer.clone(), client, exit_tx, Arc::clone(&shared), views_tx, quit.clone());
     let driver = tokio::spawn(driver.run(unknown));
     let leave = |error: Failure| {
         quit.cancel();
@@ -176,7 +177,8 @@ pub async fn connect<D: Dataplane>(
             ))
         })?;
 
-    let follower = follow::Follower::new(dataplane.clone(), way.transport.clone(), namespaces, way.namespace.clone());
+    let follower =
+        follow::Follower::new(dataplane.clone(), way.transport.clone(), namespaces, way.namespace.clone());
     let networks = follower.networks(&view);
     progress.step("routes", list(&networks));
     follower.route(&networks).await.map_err(leave)?;
@@ -228,7 +230,10 @@ async fn find_way(options: &Options, progress: &Progress) -> Result<Way, Failure
             let auth = match &url.token {
                 None => Auth::default(),
                 Some(token) => Auth::bearer(token).ok_or_else(|| {
-                    Failure::new(anyhow!("the token cannot be sent"), "copy the join URL again from the manager")
+                    Failure::new(
+                        anyhow!("the token cannot be sent"),
+                        "copy the join URL again from the manager",
+                    )
                 })?,
             };
             Ok(Way {

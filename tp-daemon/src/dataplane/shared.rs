@@ -1,6 +1,6 @@
 //! What the tasks and holders of the dataplane share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -31,14 +31,20 @@ pub(super) struct Shared {
     pub(super) counts: Counts,
     pub(super) namespace: Namespace,
     pub(super) held: Mutex<Held>,
-    /// Admitted SYNs whose connection has not come out of the listener yet.
-    pub(super) accepting: Mutex<HashMap<(AppAddr, ClusterAddr), oneshot::Sender<TcpStream>>>,
+    /// Admitted SYNs whose connection has not come out of the listener yet. More than one has the same ends when the
+    /// app has reset a connection and uses its port again before we have accepted the first.
+    pub(super) accepting: Mutex<HashMap<(AppAddr, ClusterAddr), VecDeque<Accepting>>>,
     pub(super) udp: Mutex<UdpTable>,
     nat: Mutex<Nat>,
     vips: RwLock<HashMap<IpAddr, IpAddr>>,
     pub(super) arrivals: mpsc::Sender<Arrival>,
     /// Cancelled when somebody has deleted the TUN.
     pub(super) dead: CancellationToken,
+}
+
+pub(super) struct Accepting {
+    pub(super) id: Id,
+    pub(super) accepted: oneshot::Sender<TcpStream>,
 }
 
 pub(super) struct UdpTable {

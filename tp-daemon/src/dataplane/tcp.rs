@@ -1,5 +1,6 @@
 //! Held SYNs: the verdict goes back through the TUN, the connection comes out of the listener.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tp_core::flow::Flow;
 use crate::dataplane::counts::Count;
 use crate::dataplane::held::Id;
 use crate::dataplane::maps::lock;
-use crate::dataplane::shared::{Shared, Started};
+use crate::dataplane::shared::{Accepting, Shared, Started};
 use crate::dataplane::{AppStream, Guard, Hold, Pending};
 
 /// The handshake needs one round trip through the app's kernel: after this time the app has gone.
@@ -64,8 +65,17 @@ impl HeldSyn {
     async fn connect(&self, started: &Started, packets: &[Vec<u8>]) -> io::Result<TcpStream> {
         let key = (started.flow.app, started.cluster);
         let (sender, accepted) = oneshot::channel();
-        lock(&self.shared.accepting).insert(key, sender);
-        let _forget = scope_end(|| drop(lock(&self.shared.accepting).remove(&key)));
+        let waiting = Accepting { id: started.id, accepted: sender };
+        lock(&self.shared.accepting).entry(key).or_default().push_back(waiting);
+        let _forget = scope_end(|| {
+            let mut accepting = lock(&self.shared.accepting);
+            if let Some(queue) = accepting.get_mut(&key) {
+                queue.retain(|waiting| waiting.id != started.id);
+                if queue.is_empty() {
+                    accepting.remove(&key);
+                }
+            }
+        });
         for packet in packets {
             self.shared.tun.write_back(packet).await?;
         }
@@ -112,8 +122,10 @@ fn deliver(shared: &Shared, stream: TcpStream, app: SocketAddr) {
         AppAddr::new(unmapped(app.ip()), app.port()),
         ClusterAddr::new(unmapped(cluster.ip()), cluster.port()),
     );
-    let refused = match lock(&shared.accepting).remove(&key) {
-        Some(waiting) => waiting.send(stream).err(),
+    // In the order in which they were admitted, which is that of their handshakes.
+    let waiting = lock(&shared.accepting).get_mut(&key).and_then(VecDeque::pop_front);
+    let refused = match waiting {
+        Some(waiting) => waiting.accepted.send(stream).err(),
         None => Some(stream),
     };
     if let Some(stream) = refused {

@@ -4,6 +4,7 @@ use std::io;
 
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
+use tp_core::dial::DialError;
 use tp_proto::relay::{DatagramSocket, SocketWriter};
 
 use crate::dataplane::{AppSocket, AppWriteHalf};
@@ -49,5 +50,9 @@ impl DatagramSocket for AppSocket {
 
     async fn send(&self, data: &[u8]) -> io::Result<usize> {
         Self::send(self, data).await.map(|()| data.len())
+    }
+
+    fn undeliverable(&self, cause: DialError) {
+        Self::undeliverable(self, cause);
     }
 }

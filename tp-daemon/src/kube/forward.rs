@@ -66,13 +66,11 @@ impl Inner {
             .ok_or_else(|| ForwardError::NoPod(self.manager.namespace.clone()))?;
         let name = pod.name_any();
         let number = container_port(pod, port).ok_or(ForwardError::NoPort)?;
-        let path = format!("/api/v1/namespaces/{}/pods/{name}/portforward?ports={number}", self.manager.namespace);
+        let path =
+            format!("/api/v1/namespaces/{}/pods/{name}/portforward?ports={number}", self.manager.namespace);
         let request = Request::get(path).body(Vec::new()).map_err(|_| ForwardError::NoPort)?;
-        let connection = self
-            .client
-            .connect(request)
-            .await
-            .map_err(|error| ForwardError::Forward(name.clone(), error))?;
+        let connection =
+            self.client.connect(request).await.map_err(|error| ForwardError::Forward(name.clone(), error))?;
         tracing::info!(pod = name, port = number, "port-forward opened");
         Ok(Box::new(ForwardedPort::new(connection.into_stream())))
     }

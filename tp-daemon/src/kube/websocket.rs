@@ -46,7 +46,10 @@ impl<S> ForwardedPort<S> {
         if !*opened {
             *opened = true;
             if message.len() != HEADER {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a channel does not start with its port"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a channel does not start with its port",
+                ));
             }
             return Ok(());
         }
@@ -62,7 +65,11 @@ impl<S> ForwardedPort<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for ForwardedPort<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.chunk.is_empty() && !self.ended {
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(Ok(Message::Binary(message))) => self.receive(message)?,
