@@ -201,3 +201,15 @@ fn many_connections_at_the_same_time() {
         assert_eq!(site.counters().get("flow.admitted"), 200);
     });
 }
+
+/// The kernel gives the app's port to the next connection at once, maybe before the first has been accepted.
+#[test]
+fn connections_that_are_reset_at_once_do_not_disturb_the_next() {
+    site(|site| {
+        for _ in 0..8000 {
+            let stream = TcpStream::connect(at(V4, ECHO)).unwrap();
+            socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(site.counters().get("flow.unexpected_reset"), 0);
+    });
+}

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tp_core::invoker::Account;
@@ -74,6 +75,7 @@ fn tcp(ip: &str) {
 fn udp(ip: &str) {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     socket.connect((ip, ECHO)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     for text in [b"first", b"again"] {
         socket.send(text).unwrap();
         let mut answer = [0; 9];
