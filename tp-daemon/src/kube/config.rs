@@ -44,7 +44,8 @@ pub(super) async fn load(target: &KubeTarget) -> Result<Loaded, Failure> {
         "see `kubectl config get-contexts`, and choose one with --context",
     )?;
     apply_flags(&mut config, target)?;
-    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    let given = Duration::from_millis(target.request_timeout_ms);
+    config.connect_timeout = Some(if given.is_zero() { CONNECT_TIMEOUT } else { given });
     Ok(Loaded {
         context,
         server: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
@@ -86,19 +87,51 @@ fn apply_flags(config: &mut Config, target: &KubeTarget) -> Result<(), Failure> 
             .parse()
             .or_hint(format!("reading --server {}", target.server), "give a URL: https://HOST:PORT")?;
     }
-    if !target.token.is_empty() {
-        config.auth_info.token = Some(target.token.clone().into());
+    if !target.certificate_authority.is_empty() {
+        let file = PathBuf::from(&target.certificate_authority);
+        // read now, so that a wrong path is this flag's error and not a failed TLS handshake
+        std::fs::metadata(&file).or_hint(
+            format!("reading --certificate-authority {}", file.display()),
+            "give the path of a PEM file that you may read",
+        )?;
+        config.root_cert_file = Some(file);
     }
     if target.insecure_skip_tls_verify {
         config.accept_invalid_certs = true;
     }
-    if !target.as_user.is_empty() {
-        config.auth_info.impersonate = Some(target.as_user.clone());
+    if !target.tls_server_name.is_empty() {
+        config.tls_server_name = Some(target.tls_server_name.clone());
     }
-    if !target.as_groups.is_empty() {
-        config.auth_info.impersonate_groups = Some(target.as_groups.clone());
-    }
+    identify(config, target);
     Ok(())
+}
+
+/// Who we are to the API server, where flags say so.
+fn identify(config: &mut Config, target: &KubeTarget) {
+    let auth = &mut config.auth_info;
+    if !target.token.is_empty() {
+        auth.token = Some(target.token.clone().into());
+        auth.token_file = None;
+        auth.exec = None;
+        // the API server looks at a client certificate first and would never see the token
+        auth.client_certificate = None;
+        auth.client_certificate_data = None;
+        auth.client_key = None;
+        auth.client_key_data = None;
+    }
+    if !target.client_certificate.is_empty() {
+        auth.client_certificate = Some(target.client_certificate.clone());
+        auth.client_certificate_data = None;
+    }
+    if !target.client_key.is_empty() {
+        auth.client_key = Some(target.client_key.clone());
+        auth.client_key_data = None;
+    }
+    auth.impersonate = non_empty(&target.as_user).or(auth.impersonate.take());
+    auth.impersonate_uid = non_empty(&target.as_uid).or(auth.impersonate_uid.take());
+    if !target.as_groups.is_empty() {
+        auth.impersonate_groups = Some(target.as_groups.clone());
+    }
 }
 
 /// `extensions[name=telepresence.io].extension.manager.namespace` of a cluster (facts §5.1).
