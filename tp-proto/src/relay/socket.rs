@@ -223,7 +223,7 @@ impl<S: DatagramSocket> SocketReader for Datagrams<S> {
     }
 
     async fn aborted(&mut self) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
