@@ -56,7 +56,7 @@ async fn probe(client: &Client, namespace: &str) -> Vec<IpNet> {
             }
             Err(error) => tracing::warn!(%error, "cannot ask for the service subnets"),
             Ok(_) => {
-                tracing::warn!(address, "the API server would make a service of an address that is none")
+                tracing::warn!(address, "the API server would make a service of an address that is none");
             }
         }
     }
