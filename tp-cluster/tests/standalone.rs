@@ -1,4 +1,5 @@
 //! A standalone manager on loopback, driven over its wire.
+#![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
 #[path = "standalone/dial.rs"]
 mod dial;

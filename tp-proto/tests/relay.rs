@@ -1,5 +1,6 @@
 //! Two relays back to back over a real gRPC connection, with real sockets at both ends: app <-> relay <-> gRPC <->
 //! relay <-> target. What one socket does, the other must see.
+#![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -134,8 +135,10 @@ async fn the_target_may_end_first() {
     assert_eq!(joined.near.await.unwrap().ending, Ending::Closed);
 }
 
+/// Closes with a reset.
 fn abort(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(stream);
 }
 
 #[tokio::test]

@@ -150,7 +150,7 @@ mod tests {
         (200, list.to_string())
     }
 
-    fn event(kind: &str, object: serde_json::Value) -> String {
+    fn event(kind: &str, object: &serde_json::Value) -> String {
         format!("{}\n", serde_json::json!({"type": kind, "object": object}))
     }
 
@@ -161,9 +161,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_listed_and_what_changes_is_told_but_no_heartbeat() {
         let (tx, mut told) = mpsc::unbounded_channel();
-        let watches = [event("MODIFIED", node("a", "10.0.0.0/24", 2))
-            + &event("ADDED", node("b", "10.0.1.0/24", 3))
-            + &event("DELETED", node("a", "10.0.0.0/24", 4))];
+        let watches = [event("MODIFIED", &node("a", "10.0.0.0/24", 2))
+            + &event("ADDED", &node("b", "10.0.1.0/24", 3))
+            + &event("DELETED", &node("a", "10.0.0.0/24", 4))];
         let api = api(list(&[node("a", "10.0.0.0/24", 1)]), &watches);
         let following = tokio::spawn(follow(api, cidr, move |nodes| {
             let _ = tx.send(nodes.values().cloned().collect::<Vec<_>>());
