@@ -60,10 +60,9 @@ pub struct Facts {
     pub name_server: Option<String>,
     /// A URL outside of the cluster, by name.
     pub outside_url: Option<String>,
-    /// The far end cannot tell why a dial failed (a Telepresence manager), so only "refused" is to be expected.
-    pub cause_unknown: bool,
-    /// The far end closes both directions at once (a Telepresence manager).
-    pub no_half_close: bool,
+    /// The far end is a Telepresence manager: it cannot say why a dial failed, closes both directions at once, and drops
+    /// empty datagrams.
+    pub telepresence: bool,
     /// Short names come from the search list, which musl uses only for names without a dot.
     pub by_search_list: bool,
     /// Bytes of the large transfers.

@@ -1,11 +1,13 @@
 //! The same cases against a real Telepresence 2.20 traffic-manager in place of ours.
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 use tests_behaviour::cases;
 use tests_behaviour::place::Place;
+use tests_behaviour::process::eventually;
 use tests_behaviour::runner::trial;
 use tests_behaviour::site::{Facts, Session, Site};
 
@@ -40,12 +42,7 @@ pub fn trials(site: &Arc<Kube>) -> Vec<Trial> {
         trials.push(trial(format!("telepresence_{name}"), move || {
             site.ensure_connected()?;
             // pods may have other addresses by now
-            let facts = Facts {
-                cause_unknown: true,
-                no_half_close: true,
-                large: 64 << 20,
-                ..crate::site::facts(site.lab())?
-            };
+            let facts = Facts { telepresence: true, large: 64 << 20, ..crate::site::facts(site.lab())? };
             case(&Foreign { site, facts })
         }));
     }
@@ -83,6 +80,8 @@ fn install(site: &Kube) -> Result<()> {
         &chart,
     ];
     words.extend(["--create-namespace", "--wait", "--timeout", "90s"]);
+    // a container without privileges may not bind 443 under this container runtime
+    words.extend(["--set", "agentInjector.webhook.port=8443"]);
     words.extend([
         "--set",
         "image.registry=lab.local",
@@ -91,5 +90,9 @@ fn install(site: &Kube) -> Result<()> {
         "--set",
         "image.tag=2.20.2",
     ]);
-    site.app().succeed(&words).map(drop)
+    site.app().succeed(&words)?;
+    // a new Telepresence manager learns the pods' networks only after a while
+    site.ensure_connected()?;
+    let pod = &site.facts().hosts[0];
+    eventually(Duration::from_secs(30), || site.app().succeed(&["ip", "route", "get", pod]).map(drop))
 }

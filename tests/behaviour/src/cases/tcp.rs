@@ -53,7 +53,7 @@ fn absent_host(site: &dyn Site) -> Result<()> {
             site.app().probe(&format!("connect {host}:80"))?,
             site.node().probe(&format!("connect {host}:80"))?,
         );
-        if site.facts().cause_unknown {
+        if site.facts().telepresence {
             ensure!(app["outcome"] != "open", "{host}: {app} though the node itself says {node}");
         } else {
             ensure!(app["outcome"] == node["outcome"], "{host}: {app} though the node itself says {node}");
