@@ -66,6 +66,10 @@ impl Stage {
                 summary.check("build", || programs::dev().map(drop));
                 summary.check("a Kubernetes for the tests", setup::lab);
                 summary.tests(
+                    "chart: tp helm and the real helm take turns",
+                    &mut sh::cmd("cargo test -p tp-cli --test helm_program -- --ignored"),
+                );
+                summary.tests(
                     "kube: tp on a real Kubernetes",
                     &mut with_resolvers("cargo test -p tests-kube --test kube"),
                 );
