@@ -48,7 +48,7 @@ nsenter --net=/run/netns/$workstation unshare --mount --propagation private sh -
     for d in /run/dbus /run/systemd; do [ -d $d ] && mount -t tmpfs none $d; done
     f=$(readlink -m /etc/resolv.conf); mkdir -p "$(dirname "$f")"; [ -e "$f" ] || : >"$f"
     mount --bind "$1/resolv.conf" "$f"; mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf; mount --bind "$1/hosts" /etc/hosts
-    : >"$1/ready"; exec sleep infinity' hold "$dir" & holder=$!; pids+=("$holder")
+    : >"$1/ready"; exec sleep infinity >/dev/null 2>&1' hold "$dir" >"$dir/holder.log" 2>&1 & holder=$!; pids+=("$holder")
 for _ in $(seq 100); do [ -e "$dir/ready" ] && break; sleep 0.1; done
 on_workstation() { nsenter --net=/run/netns/$workstation --mount=/proc/"$holder"/ns/mnt -- env HOME="$dir" "$@"; }
 shown() { printf '\n\033[1mworkstation#\033[0m %s\n' "${*//$bin\//}"; on_workstation "$@"; }
@@ -69,7 +69,7 @@ if [ "$keep" = --keep ]; then
     say "Left up to play with"
     echo "a shell on the workstation:  nsenter --net=/run/netns/$workstation --mount=/proc/$holder/ns/mnt bash"
     echo "there:                       PATH=$bin:\$PATH; tp status; curl http://echo"
-    echo "to end it:                   kill ${pids[*]}; ip netns del $workstation; ip netns del $cluster; rm -r $dir"
+    echo "to end it:                   nsenter --net=/run/netns/$workstation $bin/tp quit; kill ${pids[*]}; ip netns del $workstation; ip netns del $cluster; rm -r $dir"
     exit 0
 fi
 
