@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tp_proto::daemon::KubeTarget;
 
@@ -66,10 +66,10 @@ fn read(paths: &str) -> Result<Kubeconfig, Failure> {
     }
     let mut merged: Option<Kubeconfig> = None;
     for path in &paths {
-        let next = Kubeconfig::read_from(path).or_hint(
-            format!("reading the kubeconfig {}", path.display()),
-            "check the path given with --kubeconfig",
-        )?;
+        let next = Kubeconfig::read_from(path).map_err(|error| {
+            let hint = hint_for_reading(&error);
+            Failure::new(anyhow!(error).context(format!("reading the kubeconfig {}", path.display())), hint)
+        })?;
         merged = Some(match merged {
             Some(first) => {
                 first.merge(next).or_hint("merging the kubeconfigs", "give one file with --kubeconfig")?
@@ -78,6 +78,17 @@ fn read(paths: &str) -> Result<Kubeconfig, Failure> {
         });
     }
     merged.ok_or_else(|| Failure::new(anyhow!("no kubeconfig given"), "name one with --kubeconfig FILE"))
+}
+
+/// The daemon has no right of root's to read what the invoking user may not, not even when that user is root.
+fn hint_for_reading(error: &KubeconfigError) -> &'static str {
+    match error {
+        KubeconfigError::ReadConfig(error, _) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            "the daemon reads it as the user who called sudo, with no further rights: run `sudo tp connect` as the \
+             file's owner, or give that user a copy"
+        }
+        _ => "check the path given with --kubeconfig",
+    }
 }
 
 fn apply_flags(config: &mut Config, target: &KubeTarget) -> Result<(), Failure> {
