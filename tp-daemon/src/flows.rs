@@ -14,7 +14,7 @@ use tp_core::dial::DialError;
 use tp_core::flow::{Flow, Proto};
 use tp_core::tunnel::ConnId;
 use tp_proto::client::{Dial, OpenError, Tunnels};
-use tp_proto::relay::{Datagrams, TcpReader, relay};
+use tp_proto::relay::{Datagrams, TcpReader, TcpWriter, relay};
 
 use crate::dataplane::{Arrival, Dataplane, HeldConnect, HeldDatagram};
 
@@ -111,7 +111,7 @@ impl Inner {
         };
         let _gauge = Gauge::new(&self.tcp);
         let (read, write) = stream.into_split();
-        let report = relay(TcpReader::new(read), app::Writer::new(write), tunnel).await;
+        let report = relay(TcpReader::new(read), TcpWriter::new(write), tunnel).await;
         tracing::debug!(%flow, ?report, "flow ended");
     }
 

@@ -15,7 +15,9 @@ use tp_core::tunnel::{EofPolicy, Frame};
 
 use crate::stream::{FrameReceiver, FrameSender, Role, TunnelStream};
 
-pub use socket::{DatagramSocket, Datagrams, SocketReader, SocketWriter, TcpReader, TcpWriter, tcp_halves};
+pub use socket::{
+    Abort, DatagramSocket, Datagrams, SocketReader, SocketWriter, TcpReader, TcpWriter, tcp_halves,
+};
 
 /// How long a finished opener waits for the far end to finish its half of the gRPC call.
 const LINGER: Duration = Duration::from_secs(10);

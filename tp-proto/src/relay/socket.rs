@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tp_core::dial::DialError;
@@ -49,15 +49,29 @@ impl TcpReader {
     }
 }
 
-/// Write half of a kernel TCP socket.
+/// Write half of a TCP connection whose close can be made a reset.
+pub trait Abort: AsyncWrite + Unpin + Send {
+    /// Closes with RST instead of FIN, as soon as the read half is dropped too.
+    fn abort(self);
+}
+
+impl Abort for OwnedWriteHalf {
+    fn abort(self) {
+        // fails only on a socket that has no connection left to reset
+        let _ = socket2::SockRef::from(self.as_ref()).set_linger(Some(Duration::ZERO));
+        self.forget(); // its drop would send FIN first
+    }
+}
+
+/// Write half of a TCP connection.
 #[derive(Debug)]
-pub struct TcpWriter(Option<OwnedWriteHalf>);
+pub struct TcpWriter<W = OwnedWriteHalf>(Option<W>);
 
 /// Splits a kernel TCP socket for a relay. Small messages leave at once (TCP_NODELAY).
 pub fn tcp_halves(stream: TcpStream) -> io::Result<(TcpReader, TcpWriter)> {
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
-    Ok((TcpReader::new(read), TcpWriter(Some(write))))
+    Ok((TcpReader::new(read), TcpWriter::new(write)))
 }
 
 impl SocketReader for TcpReader {
@@ -82,13 +96,17 @@ impl SocketReader for TcpReader {
     }
 }
 
-impl TcpWriter {
-    fn half(&mut self) -> io::Result<&mut OwnedWriteHalf> {
+impl<W: Abort> TcpWriter<W> {
+    pub fn new(half: W) -> Self {
+        Self(Some(half))
+    }
+
+    fn half(&mut self) -> io::Result<&mut W> {
         self.0.as_mut().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
-impl SocketWriter for TcpWriter {
+impl<W: Abort> SocketWriter for TcpWriter<W> {
     async fn write_chunk(&mut self, data: Bytes) -> io::Result<()> {
         self.half()?.write_all(&data).await
     }
@@ -103,9 +121,7 @@ impl SocketWriter for TcpWriter {
 
     fn reset(&mut self) {
         if let Some(half) = self.0.take() {
-            // fails only on a socket that has no connection left to reset
-            let _ = socket2::SockRef::from(half.as_ref()).set_linger(Some(Duration::ZERO));
-            half.forget(); // its drop would send FIN first
+            half.abort();
         }
     }
 }
