@@ -34,7 +34,9 @@ release=${kernel##*/vmlinuz-}
 # -- test binaries ---------------------------------------------------------------------------------------------
 if [ $# -eq 0 ]; then
     mapfile -t built < <(cd "$root" && cargo test -p tp-daemon --test dataplane --test process --no-run \
-        --message-format=json | sed -n 's/.*"executable":"\([^"]*/deps/[^"]*\)".*/\1/p')
+        --message-format=json | sed -n 's|.*"executable":"\([^"]*/deps/[^"]*\)".*|\1|p')
+    [ ${#built[@]} -eq 2 ] || fail "running the kernel tests: cargo named ${#built[@]} test programs, not two" \
+        "cargo test -p tp-daemon --test dataplane --test process --no-run"
     set -- "${built[@]}"
 fi
 
