@@ -15,5 +15,6 @@ for c in /sys/fs/cgroup/*/"$NODE_NAME"; do [ -d "$c" ] && find "$c" -depth -type
 mkdir -p "$RUN"
 [ -d "$LOG" ] && { rm -rf "$KL/last-log-$LAB"; mv "$LOG" "$KL/last-log-$LAB"; }
 rm -rf "$RUN"
-rmdir /var/lib/kubelet /var/lib/containerd /var/lib/cni 2>/dev/null
+# removing a mount point detaches what other labs have mounted there in namespaces of their own: the last one does it
+compgen -G "$KL/run/*/node.pid" >/dev/null || rmdir /var/lib/kubelet /var/lib/containerd /var/lib/cni 2>/dev/null
 echo "down (logs of that run: $KL/last-log-$LAB)"
