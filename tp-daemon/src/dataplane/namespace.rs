@@ -69,6 +69,16 @@ pub(super) fn create() -> io::Result<Created> {
     Ok(Created { namespace: Namespace { jobs }, handle })
 }
 
+/// A job of the thread inside, and where its result comes out.
+fn job<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> (Job, oneshot::Receiver<T>) {
+    let (done, result) = oneshot::channel();
+    let job: Job = Box::new(move |_| {
+        let _ = done.send(work()); // nobody waits any more
+        Box::pin(std::future::ready(()))
+    });
+    (job, result)
+}
+
 impl Namespace {
     /// Runs something in the thread inside, from a thread that may block. Also the way to give that thread the same
     /// capabilities as the others: they are a thread's own.
@@ -76,11 +86,7 @@ impl Namespace {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (done, result) = oneshot::channel();
-        let job: Job = Box::new(move |_| {
-            let _ = done.send(work()); // nobody waits any more
-            Box::pin(std::future::ready(()))
-        });
+        let (job, result) = job(work);
         self.jobs.blocking_send(job).map_err(|_| gone())?;
         result.blocking_recv().map_err(|_| gone())
     }
@@ -90,11 +96,7 @@ impl Namespace {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> io::Result<T> {
-        let (done, result) = oneshot::channel();
-        let job: Job = Box::new(move |_| {
-            let _ = done.send(work()); // nobody waits any more
-            Box::pin(std::future::ready(()))
-        });
+        let (job, result) = job(work);
         self.jobs.send(job).await.map_err(|_| gone())?;
         result.await.map_err(|_| gone())
     }
