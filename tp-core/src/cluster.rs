@@ -11,6 +11,9 @@ pub struct ClusterView {
     pub pod_subnets: Vec<IpNet>,
     pub also_proxy: Vec<IpNet>,
     pub never_proxy: Vec<IpNet>,
+    pub allow_conflicting: Vec<IpNet>,
+    /// Of the nodes; empty if the manager may not read them, or does not tell.
+    pub node_addresses: Vec<IpAddr>,
     pub manager_pod_ip: Option<IpAddr>,
     /// Without a trailing dot, e.g. `cluster.local`.
     pub cluster_domain: String,

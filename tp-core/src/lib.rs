@@ -5,16 +5,20 @@
 
 pub mod addr;
 pub mod cluster;
+pub mod conflicts;
 pub mod dial;
 pub mod dns;
 pub mod flow;
 pub mod invoker;
 pub mod join;
 pub mod lookup;
+pub mod machine;
 pub mod routes;
+pub mod routing;
 pub mod session;
 pub mod sessions;
 pub mod subnets;
 pub mod tun_addresses;
 pub mod tunnel;
 pub mod udp_flows;
+pub mod vips;

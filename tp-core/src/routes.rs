@@ -8,6 +8,70 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::cluster::ClusterView;
+use crate::conflicts::{Conflict, VirtualSubnetConflict};
+use crate::machine::{MAIN, Machine};
+use crate::routing::{Exit, Routing};
+
+/// What is the daemon's own.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Own {
+    /// The addresses of the API server or manager that the daemon itself talks to.
+    pub transport: Vec<IpAddr>,
+    /// The indices of tp0 and tpv.
+    pub links: Vec<u32>,
+    /// The networks of the TUN's own addresses.
+    pub tun_networks: Vec<IpNet>,
+}
+
+/// What to route where, what to hide behind virtual addresses, and what stands in the way.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Plan {
+    /// Disjoint networks.
+    pub routed: Vec<Placed>,
+    /// Disjoint networks that are reached under virtual addresses only.
+    pub hidden: Vec<Hidden>,
+    /// The parts of `hidden` whose addresses may be local in the private namespace: nothing on the workstation's side
+    /// has an address there.
+    pub inside: Vec<IpNet>,
+    /// The pools; empty unless something is hidden. They must stay routed as long as a VIP is in use.
+    pub virtual_subnets: Vec<Placed>,
+    /// Neither allowed nor resolved: nothing may be changed on the machine.
+    pub conflicts: Vec<Conflict>,
+    /// Hidden behind virtual addresses, by themselves.
+    pub resolved: Vec<Conflict>,
+    /// Allowed: routed all the same.
+    pub overridden: Vec<Conflict>,
+    /// Links behind which the cluster's nodes or pods live.
+    pub node_side: Vec<u32>,
+}
+
+/// A network to route to the TUN, and the tables that need it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Placed {
+    pub network: IpNet,
+    /// `main` is the first.
+    pub tables: Vec<u32>,
+}
+
+/// A network that is reached under virtual addresses only.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Hidden {
+    pub network: IpNet,
+    pub exit: Exit,
+}
+
+/// Decides everything.
+pub fn plan(
+    view: &ClusterView,
+    routing: &Routing,
+    machine: &Machine,
+    own: &Own,
+) -> Result<Plan, VirtualSubnetConflict> {
+    let _ = (routing, machine);
+    let routed = wanted(view, &own.transport);
+    let routed = routed.into_iter().map(|network| Placed { network, tables: vec![MAIN] }).collect();
+    Ok(Plan { routed, ..Plan::default() })
+}
 
 /// The networks to route, disjoint, in order. `transport` are the addresses of the API server or manager that the
 /// daemon itself talks to.

@@ -22,6 +22,8 @@ pub fn view_from_wire(info: &ClusterInfo) -> ClusterView {
         pod_subnets: nets(&info.pod_subnets),
         also_proxy: nets(&routing.also_proxy_subnets),
         never_proxy: nets(&routing.never_proxy_subnets),
+        allow_conflicting: nets(&routing.allow_conflicting_subnets),
+        node_addresses: info.node_addresses.iter().filter_map(|ip| ip_from_wire(ip)).collect(),
         manager_pod_ip: ip_from_wire(&info.manager_pod_ip),
         // an empty domain would make every name a cluster name (facts §5)
         cluster_domain: if domain.is_empty() { "cluster.local".into() } else { domain.to_ascii_lowercase() },
