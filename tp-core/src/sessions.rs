@@ -1,12 +1,16 @@
-//! Who is connected to a manager: sessions of clients, from their arrival to their departure or expiry.
+//! Who is connected to a manager: sessions of clients and agents, from their arrival to their departure or expiry.
 //!
-//! The session id is the only credential of a client inside a cluster (facts/telepresence-wire.md §1), so whoever is
-//! not in this table gets nothing. Times are durations on one monotonic clock.
+//! The session id is the only credential inside a cluster (facts/telepresence-wire.md §1), so whoever is not in this
+//! table gets nothing. Times are durations on one monotonic clock.
+
+mod agents;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use semver::Version;
+
+pub use agents::{Agent, Mechanism};
 
 /// What a client said about itself when it arrived.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -22,14 +26,20 @@ pub struct Client {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// A session without a sign of life ends after this long.
+    /// A client without a sign of life is forgotten after this long.
     pub ttl: Duration,
+    /// The same for an agent: it gives one every 5 s, and whoever counts on a dead one waits in vain.
+    pub agent_ttl: Duration,
     pub max_sessions: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(24 * 60 * 60), max_sessions: 10_000 }
+        Self {
+            ttl: Duration::from_secs(24 * 60 * 60),
+            agent_ttl: Duration::from_secs(15),
+            max_sessions: 10_000,
+        }
     }
 }
 
@@ -37,6 +47,8 @@ impl Default for Limits {
 pub enum ArriveError {
     #[error("the client's {0} is empty")]
     Missing(&'static str),
+    #[error("the agent's {0}")]
+    Agent(&'static str),
     #[error("the client's version {0:?} is no semantic version")]
     Version(String),
     #[error("clients before 2.6.0 are not supported, this one is {0}")]
@@ -56,8 +68,14 @@ pub struct Sessions {
 
 #[derive(Debug)]
 struct Session {
-    client: Client,
+    member: Member,
     last_sign_of_life: Duration,
+}
+
+#[derive(Debug)]
+enum Member {
+    Client(Client),
+    Agent(Box<Agent>),
 }
 
 impl Sessions {
@@ -68,10 +86,20 @@ impl Sessions {
     /// Admits a client under an id that was never used before.
     pub fn arrive(&mut self, id: String, client: Client, now: Duration) -> Result<(), ArriveError> {
         check(&client)?;
+        self.admit(id, Member::Client(client), now)
+    }
+
+    /// Admits an agent under an id that was never used before.
+    pub fn arrive_agent(&mut self, id: String, agent: Agent, now: Duration) -> Result<(), ArriveError> {
+        agent.check()?;
+        self.admit(id, Member::Agent(Box::new(agent)), now)
+    }
+
+    fn admit(&mut self, id: String, member: Member, now: Duration) -> Result<(), ArriveError> {
         if self.by_id.len() >= self.limits.max_sessions {
             return Err(ArriveError::Full(self.by_id.len()));
         }
-        self.by_id.insert(id, Session { client, last_sign_of_life: now });
+        self.by_id.insert(id, Session { member, last_sign_of_life: now });
         Ok(())
     }
 
@@ -88,14 +116,36 @@ impl Sessions {
     }
 
     pub fn client(&self, id: &str) -> Option<&Client> {
-        self.by_id.get(id).map(|session| &session.client)
+        match &self.by_id.get(id)?.member {
+            Member::Client(client) => Some(client),
+            Member::Agent(_) => None,
+        }
+    }
+
+    pub fn agent(&self, id: &str) -> Option<&Agent> {
+        match &self.by_id.get(id)?.member {
+            Member::Agent(agent) => Some(agent),
+            Member::Client(_) => None,
+        }
+    }
+
+    /// All agents, in no particular order.
+    pub fn agents(&self) -> impl Iterator<Item = &Agent> {
+        self.by_id.values().filter_map(|session| match &session.member {
+            Member::Agent(agent) => Some(&**agent),
+            Member::Client(_) => None,
+        })
     }
 
     /// Takes out the sessions whose time is over.
     pub fn expire(&mut self, now: Duration) -> Vec<String> {
-        let ttl = self.limits.ttl;
+        let Limits { ttl: client_ttl, agent_ttl, .. } = self.limits;
         let mut over = Vec::new();
         self.by_id.retain(|id, session| {
+            let ttl = match session.member {
+                Member::Client(_) => client_ttl,
+                Member::Agent(_) => agent_ttl,
+            };
             let alive = now.saturating_sub(session.last_sign_of_life) < ttl;
             if !alive {
                 over.push(id.clone());
@@ -136,116 +186,4 @@ fn check(client: &Client) -> Result<(), ArriveError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn client() -> Client {
-        Client {
-            name: "me@laptop".into(),
-            install_id: "1".into(),
-            product: "telepresence".into(),
-            version: "v2.20.2".into(),
-            namespace: "default".into(),
-        }
-    }
-
-    fn arrive(client: Client) -> Result<(), ArriveError> {
-        Sessions::new(Limits::default()).arrive("id".into(), client, Duration::ZERO)
-    }
-
-    #[test]
-    fn what_a_client_must_say() {
-        assert_eq!(arrive(client()), Ok(()));
-        assert_eq!(arrive(Client { namespace: String::new(), ..client() }), Ok(()));
-        for (incomplete, field) in [
-            (Client { name: String::new(), ..client() }, "name"),
-            (Client { install_id: String::new(), ..client() }, "install id"),
-            (Client { product: String::new(), ..client() }, "product"),
-            (Client { version: String::new(), ..client() }, "version"),
-        ] {
-            assert_eq!(arrive(incomplete), Err(ArriveError::Missing(field)));
-        }
-    }
-
-    #[test]
-    fn versions() {
-        let with = |version: &str, product: &str| {
-            arrive(Client { version: version.into(), product: product.into(), ..client() })
-        };
-        assert_eq!(with("2.6.0", "telepresence"), Ok(()));
-        assert_eq!(with("v2.6.0-rc.1", "telepresence"), Ok(()));
-        assert_eq!(with("v2.5.9", "telepresence"), Err(ArriveError::TooOld(Version::new(2, 5, 9))));
-        assert_eq!(with("0.1.0", "tp"), Ok(()));
-        assert_eq!(with("latest", "tp"), Err(ArriveError::Version("latest".into())));
-    }
-
-    #[derive(Clone, Copy, Debug)]
-    enum Step {
-        Arrive,
-        Remain(u8),
-        Depart(u8),
-        Wait(u8),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            Just(Step::Arrive),
-            (0u8..6).prop_map(Step::Remain),
-            (0u8..6).prop_map(Step::Depart),
-            (0u8..20).prop_map(Step::Wait),
-        ]
-    }
-
-    proptest! {
-        /// Against a model that keeps every sign of life and looks at all of them.
-        #[test]
-        fn a_session_lives_while_it_gives_signs_of_life(steps in proptest::collection::vec(step(), 1..200)) {
-            let limits = Limits { ttl: Duration::from_secs(30), max_sessions: 4 };
-            let mut sessions = Sessions::new(limits);
-            let mut model: Vec<(String, u64)> = Vec::new();
-            let (mut now, mut next) = (0u64, 0u32);
-            // `n` names the n-th session that ever was, living or not
-            let nth = |n: u8, model: &[(String, u64)], next: u32| {
-                model.get(usize::from(n)).map_or_else(|| format!("gone-{}", next + u32::from(n)), |s| s.0.clone())
-            };
-            for step in steps {
-                let at = Duration::from_secs(now);
-                match step {
-                    Step::Arrive => {
-                        next += 1;
-                        let admitted = sessions.arrive(next.to_string(), client(), at).is_ok();
-                        prop_assert_eq!(admitted, model.len() < limits.max_sessions);
-                        if admitted {
-                            model.push((next.to_string(), now));
-                        }
-                    }
-                    Step::Remain(n) => {
-                        let id = nth(n, &model, next);
-                        let known = model.iter_mut().find(|s| s.0 == id).map(|s| s.1 = now).is_some();
-                        prop_assert_eq!(sessions.remain(&id, at), known);
-                    }
-                    Step::Depart(n) => {
-                        let id = nth(n, &model, next);
-                        let before = model.len();
-                        model.retain(|s| s.0 != id);
-                        prop_assert_eq!(sessions.depart(&id), before != model.len());
-                    }
-                    Step::Wait(seconds) => now += u64::from(seconds),
-                }
-                let mut over = sessions.expire(Duration::from_secs(now));
-                let mut expected: Vec<String> =
-                    model.iter().filter(|s| now - s.1 >= 30).map(|s| s.0.clone()).collect();
-                over.sort();
-                expected.sort();
-                prop_assert_eq!(over, expected);
-                model.retain(|s| now - s.1 < 30);
-                prop_assert_eq!(sessions.len(), model.len());
-                for (id, _) in &model {
-                    prop_assert!(sessions.client(id).is_some());
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -35,6 +35,7 @@ pub trait Connector: Send + Sync + 'static {
 /// A gRPC channel that sends our token, if there is one.
 pub type AuthChannel = InterceptedService<Channel, Auth>;
 pub type ManagerClient = crate::manager::manager_client::ManagerClient<AuthChannel>;
+pub type AgentClient = crate::agent::agent_client::AgentClient<AuthChannel>;
 
 /// Adds `authorization: Bearer TOKEN` to each call. A manager in a cluster needs none: the API server authenticated us.
 #[derive(Clone, Debug, Default)]
@@ -97,4 +98,9 @@ pub async fn channel(
 /// A manager client over `channel` with the message size limit of [`MAX_MESSAGE`].
 pub fn manager(channel: AuthChannel) -> ManagerClient {
     ManagerClient::new(channel).max_decoding_message_size(MAX_MESSAGE)
+}
+
+/// The same for an agent.
+pub fn agent(channel: AuthChannel) -> AgentClient {
+    AgentClient::new(channel).max_decoding_message_size(MAX_MESSAGE)
 }

@@ -1,5 +1,7 @@
 //! One tunnel stream, seen the same way by its opener (gRPC client) and by the one who answers (gRPC server).
 
+mod bytes;
+
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -7,6 +9,8 @@ use tonic::{Status, Streaming};
 use tp_core::tunnel::{Features, Frame, FrameError, StreamInfo, StreamOk};
 
 use crate::TunnelMessage;
+
+pub use bytes::TunnelBytes;
 
 /// Frames in flight between a relay and HTTP/2 in each direction, at most 64 KiB each. Flow control does the rest:
 /// a full channel stops reading from the socket, so nothing is queued without bound and nothing is dropped.

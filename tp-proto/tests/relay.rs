@@ -17,7 +17,7 @@ use tp_proto::agent::agent_client::AgentClient;
 use tp_proto::agent::agent_server::{Agent, AgentServer};
 use tp_proto::manager::{DialRequest, SessionInfo, VersionInfo2};
 use tp_proto::relay::{Ending, Report, relay, tcp_halves};
-use tp_proto::stream::{FrameReceiver, Role, TunnelStream, outgoing, outgoing_request};
+use tp_proto::stream::{FrameReceiver, Role, TunnelBytes, TunnelStream, outgoing, outgoing_request};
 
 /// A far end that offers `features` and relays every stream to its destination.
 struct FarEnd {
@@ -66,6 +66,19 @@ struct Joined {
 }
 
 async fn join(far_features: Features) -> Joined {
+    let apps = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let app = TcpStream::connect(apps.local_addr().unwrap()).await.unwrap();
+    let (near_socket, _) = apps.accept().await.unwrap();
+    let (tunnel, target, far) = open(far_features, app.local_addr().unwrap()).await;
+    let (reader, writer) = tcp_halves(near_socket).unwrap();
+    Joined { app, target, near: tokio::spawn(relay(reader, writer, tunnel)), far }
+}
+
+/// A tunnel stream that has been dialled, and the target's socket.
+async fn open(
+    far_features: Features,
+    source: std::net::SocketAddr,
+) -> (TunnelStream, TcpStream, tokio::sync::mpsc::Receiver<Report>) {
     let (reports, far) = tokio::sync::mpsc::channel(1);
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server_addr = server.local_addr().unwrap();
@@ -75,16 +88,12 @@ async fn join(far_features: Features) -> Joined {
             .serve_with_incoming(TcpListenerStream::new(server)),
     );
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let apps = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let app = TcpStream::connect(apps.local_addr().unwrap()).await.unwrap();
-    let (near_socket, _) = apps.accept().await.unwrap();
-
     let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{server_addr}")).unwrap();
     let mut client = AgentClient::new(endpoint.connect().await.unwrap());
     let (tx, request) = outgoing_request();
     let info = StreamInfo {
         id: ConnId {
-            source: AppAddr(app.local_addr().unwrap()),
+            source: AppAddr(source),
             destination: ClusterAddr(service.local_addr().unwrap()),
             proto: Proto::Tcp,
         },
@@ -99,8 +108,7 @@ async fn join(far_features: Features) -> Joined {
     assert_eq!(rx.recv().await.unwrap(), Some(Frame::DialOk));
     let (target, _) = service.accept().await.unwrap();
     let tunnel = TunnelStream { tx, rx, features: ok.features.and(Features::OURS), role: Role::Opener };
-    let (reader, writer) = tcp_halves(near_socket).unwrap();
-    Joined { app, target, near: tokio::spawn(relay(reader, writer, tunnel)), far }
+    (tunnel, target, far)
 }
 
 async fn read_all(stream: &mut TcpStream) -> Vec<u8> {
@@ -201,4 +209,48 @@ async fn a_slow_reader_stops_the_writer_and_loses_nothing() {
     }
     joined.app.shutdown().await.unwrap();
     assert_eq!(read_all(&mut joined.target).await.len(), sent);
+}
+
+/// Both ways at once, more than all buffers hold, in pieces that no frame boundary knows of.
+#[tokio::test]
+async fn a_stream_is_a_byte_stream() {
+    for features in [Features::OURS, Features::NONE] {
+        let (tunnel, target, _far) = open(features, "127.0.0.1:1".parse().unwrap()).await;
+        let (mut target_read, mut target_write) = target.into_split();
+        let echo = tokio::spawn(async move { tokio::io::copy(&mut target_read, &mut target_write).await });
+        let (mut read, mut write) = tokio::io::split(TunnelBytes::new(tunnel, ()));
+        let sent: Vec<u8> =
+            (0..8_000_001u32).map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        let expected = sent.clone();
+        let writing = tokio::spawn(async move {
+            for piece in sent.chunks(100_003) {
+                write.write_all(piece).await.unwrap();
+            }
+            write
+        });
+        let mut received = vec![0; expected.len()];
+        read.read_exact(&mut received).await.unwrap();
+        assert!(received == expected, "{features:?}");
+        writing.await.unwrap().shutdown().await.unwrap();
+        assert_eq!(echo.await.unwrap().unwrap(), expected.len() as u64);
+        assert_eq!(read.read(&mut received).await.unwrap(), 0, "{features:?}");
+    }
+}
+
+/// The end of the data is not taken for an error, a reset is not taken for the end of the data.
+#[tokio::test]
+async fn a_byte_stream_knows_end_from_reset() {
+    let source = "127.0.0.1:1".parse().unwrap();
+    let (tunnel, mut target, _far) = open(Features::OURS, source).await;
+    let mut stream = TunnelBytes::new(tunnel, ());
+    target.write_all(b"last words").await.unwrap();
+    target.shutdown().await.unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).await.unwrap();
+    assert_eq!(said, b"last words");
+
+    let (tunnel, target, _far) = open(Features::OURS, source).await;
+    let mut stream = TunnelBytes::new(tunnel, ());
+    abort(target);
+    assert_eq!(stream.read(&mut [0; 8]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

@@ -6,7 +6,8 @@ use tonic::Code;
 use tp_core::dial::DialError;
 use tp_core::tunnel::{ConnId, Features, Frame, StreamInfo};
 
-use super::AuthChannel;
+use super::{AuthChannel, MAX_MESSAGE};
+use crate::agent::agent_client::AgentClient;
 use crate::manager::manager_client::ManagerClient;
 use crate::stream::{FrameReceiver, Role, StreamError, TunnelStream, outgoing_request};
 
@@ -21,6 +22,13 @@ pub struct Dial {
     pub roundtrip: Duration,
 }
 
+/// Who answers at the other end of a channel. Both speak the same tunnel (facts §2.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Answerer {
+    Manager,
+    Agent,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The far end dialled and failed: the app is told the same.
@@ -29,8 +37,8 @@ pub enum OpenError {
     /// The manager does not know our session any more: connect anew.
     #[error("the manager does not know this session any more")]
     SessionLost,
-    /// The way to the manager is broken.
-    #[error("no connection to the manager: {0}")]
+    /// The way to the manager, or to the agent, is broken.
+    #[error("no connection to the far end: {0}")]
     Transport(String),
 }
 
@@ -46,15 +54,19 @@ impl OpenError {
 }
 
 /// Opens a stream on `channel` and completes the handshake and the dial.
-pub(super) async fn open(channel: AuthChannel, dial: Dial) -> Result<TunnelStream, OpenError> {
+pub(super) async fn open(
+    channel: AuthChannel,
+    answerer: Answerer,
+    dial: Dial,
+) -> Result<TunnelStream, OpenError> {
     let limit = dial.timeout + dial.roundtrip;
-    match tokio::time::timeout(limit, handshake(channel, dial)).await {
+    match tokio::time::timeout(limit, handshake(channel, answerer, dial)).await {
         Ok(result) => result,
         Err(_) => Err(OpenError::Dial(DialError::TimedOut)),
     }
 }
 
-async fn handshake(channel: AuthChannel, dial: Dial) -> Result<TunnelStream, OpenError> {
+async fn handshake(channel: AuthChannel, answerer: Answerer, dial: Dial) -> Result<TunnelStream, OpenError> {
     let (tx, request) = outgoing_request();
     let info = StreamInfo {
         id: dial.id,
@@ -65,8 +77,16 @@ async fn handshake(channel: AuthChannel, dial: Dial) -> Result<TunnelStream, Ope
     };
     // the channel has room: this cannot wait
     let _ = tx.send(Frame::StreamInfo(info)).await;
-    let mut client = ManagerClient::new(channel).max_decoding_message_size(super::MAX_MESSAGE);
-    let response = client.tunnel(request).await.map_err(|status| from_status(&status))?;
+    let from_status = |status: &tonic::Status| from_status(status, answerer);
+    let called = match answerer {
+        Answerer::Manager => {
+            ManagerClient::new(channel).max_decoding_message_size(MAX_MESSAGE).tunnel(request).await
+        }
+        Answerer::Agent => {
+            AgentClient::new(channel).max_decoding_message_size(MAX_MESSAGE).tunnel(request).await
+        }
+    };
+    let response = called.map_err(|status| from_status(&status))?;
     let mut rx = FrameReceiver::new(response.into_inner());
     let mut features = Features::NONE;
     let (started, mut cause) = (Instant::now(), None);
@@ -90,9 +110,10 @@ async fn handshake(channel: AuthChannel, dial: Dial) -> Result<TunnelStream, Ope
     }
 }
 
-fn from_status(status: &tonic::Status) -> OpenError {
+fn from_status(status: &tonic::Status, answerer: Answerer) -> OpenError {
     match status.code() {
-        Code::NotFound => OpenError::SessionLost,
+        // only the manager keeps our session: an agent takes any (facts §2.2)
+        Code::NotFound if answerer == Answerer::Manager => OpenError::SessionLost,
         Code::DeadlineExceeded => OpenError::Dial(DialError::TimedOut),
         Code::PermissionDenied => OpenError::Dial(DialError::Denied),
         _ => OpenError::Transport(status.message().to_owned()),

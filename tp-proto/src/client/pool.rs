@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
 
-use super::dial::{Dial, OpenError, open};
+use super::dial::{Answerer, Dial, OpenError, open};
 use super::{Auth, AuthChannel, Connector, channel};
 use crate::stream::TunnelStream;
 
@@ -17,6 +17,7 @@ pub struct Tunnels(Arc<Inner>);
 struct Inner {
     connector: Arc<dyn Connector>,
     auth: Auth,
+    answerer: Answerer,
     limit: usize,
     connections: Mutex<Vec<Connection>>,
 }
@@ -40,14 +41,29 @@ impl Drop for Slot {
 impl Tunnels {
     /// `first` also carries the control calls; `limit` is how many tunnel streams one connection may carry.
     pub fn new(first: AuthChannel, connector: Arc<dyn Connector>, auth: Auth, limit: usize) -> Self {
-        let first = Connection { channel: first, live: Arc::default() };
-        Self(Arc::new(Inner { connector, auth, limit, connections: Mutex::new(vec![first]) }))
+        Self::to(Answerer::Manager, first, connector, auth, limit)
+    }
+
+    /// The same to an agent, which asks for no token: who reaches its port has been let in by the cluster.
+    pub fn to_agent(first: AuthChannel, connector: Arc<dyn Connector>, limit: usize) -> Self {
+        Self::to(Answerer::Agent, first, connector, Auth::default(), limit)
+    }
+
+    fn to(
+        answerer: Answerer,
+        first: AuthChannel,
+        connector: Arc<dyn Connector>,
+        auth: Auth,
+        limit: usize,
+    ) -> Self {
+        let connections = Mutex::new(vec![Connection { channel: first, live: Arc::default() }]);
+        Self(Arc::new(Inner { connector, auth, answerer, limit, connections }))
     }
 
     /// Opens a stream and waits for the dial at the far end. The slot must live as long as the stream.
     pub async fn open(&self, dial: Dial) -> Result<(TunnelStream, Slot), OpenError> {
         let (channel, slot) = self.slot().await?;
-        Ok((open(channel, dial).await?, slot))
+        Ok((open(channel, self.0.answerer, dial).await?, slot))
     }
 
     /// Number of connections in use.
@@ -76,6 +92,9 @@ impl Tunnels {
 
 impl std::fmt::Debug for Tunnels {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tunnels").field("limit", &self.0.limit).finish_non_exhaustive()
+        f.debug_struct("Tunnels")
+            .field("to", &self.0.answerer)
+            .field("limit", &self.0.limit)
+            .finish_non_exhaustive()
     }
 }
