@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 
 pub use config::Loaded;
+pub use forward::Pods;
 
 /// A cluster whose API server answers and whose manager has been found.
 pub struct Cluster {
@@ -49,6 +50,11 @@ pub async fn find(target: &KubeTarget, progress: &Progress) -> Result<Cluster, F
 }
 
 impl Cluster {
+    /// The way to any pod.
+    pub fn pods(&self) -> Pods {
+        Pods::new(self.client.clone())
+    }
+
     /// Names of the namespaces, if we may list them; a manager of ours tells them too, Telepresence's does not.
     pub async fn namespaces(&self) -> Vec<String> {
         find::namespaces(&self.client).await

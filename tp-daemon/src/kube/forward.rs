@@ -1,4 +1,4 @@
-//! Byte streams to the manager's pod, each one a port-forward through the API server.
+//! Byte streams to pods, each one a port-forward through the API server.
 
 use std::io;
 use std::sync::Arc;
@@ -66,13 +66,61 @@ impl Inner {
             .ok_or_else(|| ForwardError::NoPod(self.manager.namespace.clone()))?;
         let name = pod.name_any();
         let number = container_port(pod, port).ok_or(ForwardError::NoPort)?;
-        let path =
-            format!("/api/v1/namespaces/{}/pods/{name}/portforward?ports={number}", self.manager.namespace);
-        let request = Request::get(path).body(Vec::new()).map_err(|_| ForwardError::NoPort)?;
-        let connection =
-            self.client.connect(request).await.map_err(|error| ForwardError::Forward(name.clone(), error))?;
-        tracing::info!(pod = name, port = number, "port-forward opened");
-        Ok(Box::new(ForwardedPort::new(connection.into_stream())))
+        forward(&self.client, &self.manager.namespace, name, number).await
+    }
+}
+
+/// The way to any pod that the user may reach.
+#[derive(Clone)]
+pub struct Pods(Client);
+
+impl Pods {
+    pub(super) fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// Connects to one port of one pod, each time anew.
+    pub fn connector(&self, namespace: &str, pod: &str, port: u16) -> Arc<dyn Connector> {
+        let pods = self.clone();
+        Arc::new(OnePod { pods, namespace: namespace.to_owned(), pod: pod.to_owned(), port })
+    }
+}
+
+impl std::fmt::Debug for Pods {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pods").finish_non_exhaustive()
+    }
+}
+
+struct OnePod {
+    pods: Pods,
+    namespace: String,
+    pod: String,
+    port: u16,
+}
+
+impl Connector for OnePod {
+    fn connect(&self) -> Connecting {
+        let (pods, namespace, pod) = (self.pods.clone(), self.namespace.clone(), self.pod.clone());
+        let port = self.port;
+        Box::pin(async move { forward(&pods.0, &namespace, pod, port).await.map_err(io::Error::other) })
+    }
+}
+
+async fn forward(
+    client: &Client,
+    namespace: &str,
+    pod: String,
+    port: u16,
+) -> Result<Box<dyn Io>, ForwardError> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}");
+    let request = Request::get(path).body(Vec::new()).map_err(|_| ForwardError::NoPort)?;
+    match client.connect(request).await {
+        Ok(connection) => {
+            tracing::info!(pod, port, "port-forward opened");
+            Ok(Box::new(ForwardedPort::new(connection.into_stream())))
+        }
+        Err(error) => Err(ForwardError::Forward(pod, error)),
     }
 }
 
