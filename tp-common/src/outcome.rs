@@ -58,10 +58,11 @@ outcomes! {
     AppOther = "from_app.other_to_daemon" => Pass,
     /// A forwarded SYN from the cluster's own nodes: RST.
     AppNodeSide = "from_app.node_side_refused" => ToApp,
-    /// A second flow to the same IP:PORT within the block duration: RST.
+    /// A second flow to an IP:PORT that is closed by a first one: RST.
     AppRecursion = "from_app.recursion_refused" => ToApp,
-    /// Refused by the guard, but no plain SYN (a datagram, a SYN with data): the daemon answers.
-    AppRefuseToDaemon = "from_app.refuse_to_daemon" => Pass,
+    /// Refused as the two above, but no plain SYN (a datagram, a SYN with data): the daemon answers.
+    AppNodeSideToDaemon = "from_app.node_side_to_daemon" => Pass,
+    AppRecursionToDaemon = "from_app.recursion_to_daemon" => Pass,
     /// mDNS, SSDP, MLD: nothing in the cluster listens.
     AppMulticast = "from_app.multicast_dropped" => Drop,
     AppUnreadable = "from_app.unreadable_to_daemon" => Pass,

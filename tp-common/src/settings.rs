@@ -6,8 +6,6 @@ pub const TUN_IF: &str = "TUN_IF";
 pub const PAIR_IF: &str = "PAIR_IF";
 /// Bytes before the IP header on the TUN: 0; 14 under PROG_TEST_RUN, which always brings an Ethernet header.
 pub const LINK_LEN: &str = "LINK_LEN";
-/// How long an IP:PORT is closed to others after a SYN; 0 = never.
-pub const BLOCK_NS: &str = "BLOCK_NS";
 /// Addresses of the daemon's DNS server; unset (all zero) when the family is not in use.
 pub const DNS_V4: &str = "DNS_V4";
 pub const DNS_V6: &str = "DNS_V6";

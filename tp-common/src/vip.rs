@@ -25,6 +25,7 @@ pub struct FragmentKey {
 
 crate::shared!(NatKey = 40, FragmentKey = 36);
 
-pub const MAX_VIPS: u32 = 16_384;
+/// A /16. The maps take memory for what is in them only.
+pub const MAX_VIPS: u32 = 65_536;
 pub const MAX_NAT: u32 = 65_536;
 pub const MAX_FRAGMENTED: u32 = 1_024;

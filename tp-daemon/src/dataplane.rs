@@ -6,20 +6,22 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::net::{TcpListener, UdpSocket};
 use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::dial::DialError;
 use tp_core::flow::{Flow, Proto};
+use tp_core::machine::MAIN;
+use tp_core::routes::{Placed, Plan};
+use tp_core::vips::Change;
 
 pub use dump::{MapDump, Rows};
 pub use ebpf::EbpfDataplane;
+pub use ends::{AppSocket, AppStream, AppWriteHalf, Guard, Undeliverable};
 pub use namespace::PAIR_HOST;
 pub use setup::{Options, Prepared, SetupError, setup};
 pub use tun::TUN_NAME;
@@ -28,6 +30,7 @@ pub mod answer;
 mod counts;
 pub mod dump;
 mod ebpf;
+mod ends;
 mod held;
 mod maps;
 mod namespace;
@@ -37,6 +40,7 @@ mod networks;
 pub mod packet;
 pub mod programs;
 mod reader;
+mod recursion;
 mod rows;
 mod setup;
 mod shared;
@@ -44,6 +48,7 @@ mod sys;
 mod tcp;
 mod tun;
 mod udp;
+mod vips;
 
 /// A boxed future, so that [`HeldConnect`] and [`HeldDatagram`] need not know which dataplane made them.
 pub type Pending<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
@@ -54,16 +59,24 @@ pub trait Dataplane: Clone + Send + Sync + 'static {
     /// bounded: what does not fit is counted, and the app's kernel sends it again.
     fn next(&self) -> impl Future<Output = Option<Arrival>> + Send;
 
-    /// Makes exactly these networks reachable through the TUN, adding and removing what differs. On an error the
-    /// networks named in it are missing; the others are in place.
-    fn set_networks(&self, networks: &[IpNet]) -> impl Future<Output = io::Result<()>> + Send;
+    /// Makes exactly this reachable, adding and removing what differs. On an error the networks named in it are
+    /// missing; the others are in place.
+    fn set_reach(&self, reach: &Reach) -> impl Future<Output = io::Result<()>> + Send;
 
-    /// Makes exactly these virtual addresses stand for these cluster addresses (same family each).
-    fn set_vips(&self, vips: &[Vip]) -> impl Future<Output = io::Result<()>> + Send;
+    /// Virtual addresses that come and go, in order. Cheap: names wait for it. A VIP whose address inside is not local
+    /// there (see [`Reach`]) stays what it is inside.
+    fn change_vips(&self, changes: &[Change]) -> io::Result<()>;
+
+    /// `routing.recursionBlockDuration`: a flow to an IP:PORT closes it to others while it is held, and for that long
+    /// after it was established. Zero is off.
+    fn set_recursion_block(&self, duration: Duration) -> io::Result<()>;
 
     /// Interfaces behind which nodes of the cluster live (e.g. the bridge of a local cluster): a connect that was
     /// *forwarded* from there is refused, since it would come back through the tunnel for ever.
     fn set_node_side(&self, interfaces: &[u32]) -> io::Result<()>;
+
+    /// The interfaces that are the dataplane's own on the host.
+    fn links(&self) -> Vec<u32>;
 
     /// The sockets of the DNS server, bound to the DNS addresses. They can be taken once.
     fn dns_sockets(&self) -> io::Result<DnsSockets>;
@@ -93,11 +106,33 @@ pub enum Arrival {
     Udp(HeldDatagram),
 }
 
-/// One virtual address and what it stands for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Vip {
-    pub vip: IpAddr,
-    pub cluster: IpAddr,
+/// What apps reach through the dataplane. A destination of a virtual subnet that no VIP was made for arrives like any
+/// other flow: the session refuses it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Reach {
+    pub routed: Vec<Placed>,
+    /// The pools of the VIPs, while there may be any.
+    pub virtual_subnets: Vec<Placed>,
+    /// Networks that are not routed, but whose addresses a VIP may stand for inside (see [`Change::Add`]).
+    pub inside: Vec<IpNet>,
+}
+
+impl Reach {
+    /// Only these networks, in the main table.
+    pub fn networks(networks: &[IpNet]) -> Self {
+        let placed = |network: &IpNet| Placed { network: *network, tables: vec![MAIN] };
+        Self { routed: networks.iter().map(placed).collect(), ..Self::default() }
+    }
+}
+
+impl From<&Plan> for Reach {
+    fn from(plan: &Plan) -> Self {
+        Self {
+            routed: plan.routed.clone(),
+            virtual_subnets: plan.virtual_subnets.clone(),
+            inside: plan.inside.clone(),
+        }
+    }
 }
 
 /// How a dataplane executes the verdict on a held packet. `refuse` is also what dropping the holder amounts to.
@@ -152,7 +187,7 @@ macro_rules! held {
                 self.0.flow
             }
 
-            /// What to dial: the destination, or what it stands for when it is a VIP.
+            /// The destination as the private namespace knows it: that of [`Self::flow`] unless that is a VIP.
             pub fn cluster(&self) -> ClusterAddr {
                 self.0.cluster
             }
@@ -182,180 +217,6 @@ held!(
     AppSocket,
     "The far end is ready: this datagram and all later ones come out of the socket."
 );
-
-/// The daemon's end of an app's TCP connection. Shutting the write side down sends FIN, dropping it closes.
-#[derive(Debug)]
-pub struct AppStream {
-    stream: TcpStream,
-    guard: Guard,
-}
-
-/// Runs a dataplane's clean-up when the last half of a stream or a socket is gone.
-#[derive(Default)]
-pub struct Guard(Option<Box<dyn FnOnce() + Send + Sync>>);
-
-impl AppStream {
-    /// For a dataplane: `guard` runs when the stream, both halves of it, is gone.
-    pub fn new(stream: TcpStream, guard: Guard) -> Self {
-        Self { stream, guard }
-    }
-
-    /// Both directions for two tasks. The guard goes with the write half; drop the halves together.
-    pub fn into_split(self) -> (OwnedReadHalf, AppWriteHalf) {
-        let (read, write) = self.stream.into_split();
-        (read, AppWriteHalf { write, guard: self.guard })
-    }
-
-    /// Aborts: the app sees ECONNRESET.
-    pub fn reset(self) {
-        reset(&self.stream);
-    }
-}
-
-/// The write half of an [`AppStream`].
-#[derive(Debug)]
-pub struct AppWriteHalf {
-    write: OwnedWriteHalf,
-    #[expect(dead_code, reason = "held for its Drop")]
-    guard: Guard,
-}
-
-impl AppWriteHalf {
-    /// Aborts both directions as soon as the read half is dropped too: the app sees ECONNRESET.
-    pub fn reset(self) {
-        reset(self.write.as_ref());
-        self.write.forget();
-    }
-}
-
-/// With a zero linger time, close(2) sends RST instead of FIN and drops what was not sent.
-fn reset(stream: &TcpStream) {
-    if let Err(error) = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)) {
-        tracing::debug!(%error, "a connection could not be set to reset; it closes instead");
-    }
-}
-
-impl AsyncRead for AppStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-macro_rules! async_write {
-    ($name:ident, $field:ident) => {
-        impl AsyncWrite for $name {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$field).poll_write(cx, buf)
-            }
-
-            fn poll_write_vectored(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[io::IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$field).poll_write_vectored(cx, bufs)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                self.$field.is_write_vectored()
-            }
-
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.$field).poll_flush(cx)
-            }
-
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.$field).poll_shutdown(cx)
-            }
-        }
-    };
-}
-
-async_write!(AppStream, stream);
-async_write!(AppWriteHalf, write);
-
-/// The daemon's end of one UDP flow: a socket connected to the app. Dropping it forgets the flow.
-#[derive(Debug)]
-pub struct AppSocket {
-    socket: UdpSocket,
-    ended: tokio_util::sync::CancellationToken,
-    undeliverable: Undeliverable,
-    #[expect(dead_code, reason = "held for its Drop")]
-    guard: Guard,
-}
-
-impl AppSocket {
-    /// For a dataplane: `ended` is cancelled when the flow has been idle for too long.
-    pub fn new(
-        socket: UdpSocket,
-        ended: tokio_util::sync::CancellationToken,
-        undeliverable: Undeliverable,
-        guard: Guard,
-    ) -> Self {
-        Self { socket, ended, undeliverable, guard }
-    }
-
-    /// A datagram of the app was refused in the cluster: the app hears it as it would there. The flow goes on.
-    pub fn undeliverable(&self, cause: DialError) {
-        (self.undeliverable.0)(cause);
-    }
-
-    /// The app's next datagram; `None` when the flow has been idle for too long and is over.
-    pub async fn recv(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        tokio::select! {
-            received = self.socket.recv(buf) => received.map(Some),
-            () = self.ended.cancelled() => Ok(None),
-        }
-    }
-
-    /// One datagram to the app. ECONNREFUSED: the app has closed its socket.
-    pub async fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        self.socket.send(datagram).await.map(drop)
-    }
-}
-
-/// How a dataplane tells an app that a datagram of a running flow did not arrive.
-pub struct Undeliverable(Box<dyn Fn(DialError) + Send + Sync>);
-
-impl Undeliverable {
-    pub fn new(tell: impl Fn(DialError) + Send + Sync + 'static) -> Self {
-        Self(Box::new(tell))
-    }
-}
-
-impl fmt::Debug for Undeliverable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Undeliverable")
-    }
-}
-
-impl Guard {
-    pub fn new(clean_up: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self(Some(Box::new(clean_up)))
-    }
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        if let Some(clean_up) = self.0.take() {
-            clean_up();
-        }
-    }
-}
-
-impl fmt::Debug for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Guard(armed)" } else { "Guard(none)" })
-    }
-}
 
 /// Port 53 of the DNS addresses, UDP and TCP; one of each per address family in use.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use tp_core::session::State;
 use tp_proto::client::{Auth, Connector};
 use tp_proto::daemon::KubeTarget;
 
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Reach};
 use crate::direct::Direct;
 use crate::dns;
 use crate::failure::{Failure, OrHint};
@@ -193,7 +193,7 @@ pub async fn connect<D: Dataplane>(
         Ok(dns) => dns,
         Err(error) => {
             // the routes go with the device in any case
-            let _ = dataplane.set_networks(&[]).await;
+            let _ = dataplane.set_reach(&Reach::default()).await;
             return Err(error).or_hint("starting the DNS server", "see the daemon's log").map_err(leave);
         }
     };
@@ -276,7 +276,7 @@ impl Session {
     pub async fn quit(self, dataplane: &impl Dataplane) {
         self.dns.stop().await;
         self.flows.stop().await;
-        if let Err(error) = dataplane.set_networks(&[]).await {
+        if let Err(error) = dataplane.set_reach(&Reach::default()).await {
             tracing::warn!(%error, "routes could not be removed; they go with the device");
         }
         self.quit.cancel();

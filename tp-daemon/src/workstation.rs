@@ -4,7 +4,6 @@ mod request;
 mod taken;
 
 use std::io;
-use std::time::Duration;
 
 use anyhow::anyhow;
 use tp_core::session::State;
@@ -51,7 +50,6 @@ impl Backend for Workstation {
             tun_v4: v4.device,
             dns_v4: v4.dns,
             v6: pick_v6(&taken).map(|v6| (v6.device, v6.dns)),
-            recursion_block: Duration::ZERO,
             udp: Limits::default(),
             kernel_log_level: 0,
         };

@@ -41,20 +41,20 @@ pub fn decide(ctx: &TcContext) -> Outcome {
 /// A SYN, or the first datagram of a flow: held by the daemon unless the recursion guard objects.
 #[inline(always)]
 fn opening(ctx: &TcContext, packet: &Packet, held: Outcome) -> Outcome {
-    let refused = match recursion::guard(ctx, packet) {
+    let (refused, to_daemon) = match recursion::guard(ctx, packet) {
         Guard::Open => {
             debug!(ctx, "held: port {} -> {}", packet.source_port, packet.dest_port);
             return held;
         }
-        Guard::NodeSide => Outcome::AppNodeSide,
-        Guard::Repeated => Outcome::AppRecursion,
+        Guard::NodeSide => (Outcome::AppNodeSide, Outcome::AppNodeSideToDaemon),
+        Guard::Repeated => (Outcome::AppRecursion, Outcome::AppRecursionToDaemon),
     };
     debug!(ctx, "recursion: port {} -> {}", packet.source_port, packet.dest_port);
     match refuse::reset(ctx, packet) {
         Ok(()) => refused,
         Err(refuse::NotHere) => {
             refuse::ask_daemon(ctx, packet);
-            Outcome::AppRefuseToDaemon
+            to_daemon
         }
     }
 }

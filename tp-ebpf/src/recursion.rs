@@ -2,16 +2,16 @@
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::programs::TcContext;
-use tp_common::recursion::{RecursionKey, RecursionValue};
+use tp_common::recursion::{HELD, MAX_HELD_NS, RecursionKey, RecursionValue};
 
-use crate::maps::{BLOCK_NS, NODE_SIDE, RECURSION};
+use crate::maps::{BLOCK, NODE_SIDE, RECURSION};
 use crate::parse::Packet;
 
 pub enum Guard {
     Open,
     /// Forwarded from where the cluster's nodes live.
     NodeSide,
-    /// Another flow asked for the same IP:PORT within the block duration.
+    /// Another flow to the same IP:PORT is held, or was established within the block duration.
     Repeated,
 }
 
@@ -22,13 +22,17 @@ pub fn guard(ctx: &TcContext, packet: &Packet) -> Guard {
     if forwarded_from != 0 && NODE_SIDE.get_ptr(&forwarded_from).is_some() {
         return Guard::NodeSide;
     }
-    let block = BLOCK_NS.load();
-    if block == 0 || !repeated(packet, block) { Guard::Open } else { Guard::Repeated }
+    let off = BLOCK.get(0).is_none_or(|block| *block == 0);
+    if off || !repeated(packet) { Guard::Open } else { Guard::Repeated }
 }
 
-/// The first flow to an IP:PORT closes it to others for a while; its own retransmits pass.
+/// The first flow to an IP:PORT closes it to others; its own retransmits pass. For how long is the daemon's to say: it
+/// opens it when the flow is refused, and writes the block duration's end when it is established.
+///
+/// A UDP flow is treated like a connection, so a resolver that takes a new port for each query to the same server gets
+/// "port unreachable" for those that overlap. Our own DNS address does not come here.
 #[inline(always)]
-fn repeated(packet: &Packet, block: u64) -> bool {
+fn repeated(packet: &Packet) -> bool {
     let key = RecursionKey { dest: packet.dest, port: packet.dest_port, proto: packet.proto, zero: 0 };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
@@ -39,10 +43,11 @@ fn repeated(packet: &Packet, block: u64) -> bool {
         return first.app != packet.source || first.app_port != packet.source_port;
     }
     let first = RecursionValue {
-        expiry_ns: now + block,
+        expiry_ns: now + MAX_HELD_NS,
         app: packet.source,
         app_port: packet.source_port,
-        zero: [0; 6],
+        state: HELD,
+        zero: [0; 5],
     };
     // A full LRU map makes room: nothing to handle.
     let _ = RECURSION.insert(&key, &first, 0);

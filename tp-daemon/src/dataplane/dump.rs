@@ -55,11 +55,13 @@ pub struct NatRow {
     pub vip: IpAddr,
 }
 
+/// An IP:PORT that is closed to all but the flow of `first_app`.
 #[derive(Clone, Debug, Serialize)]
 pub struct RecursionRow {
     pub proto: &'static str,
     pub dest: SocketAddr,
     pub first_app: SocketAddr,
+    pub state: &'static str,
     pub left_ms: u64,
 }
 

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ipnet::IpNet;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -14,6 +13,7 @@ use tp_common::dns::IDENTIFY_PORT;
 use tp_core::addr::AppAddr;
 use tp_core::flow::Proto;
 use tp_core::udp_flows::UdpFlows;
+use tp_core::vips::Change;
 
 use crate::dataplane::maps::lock;
 use crate::dataplane::netlink::Netlink;
@@ -22,7 +22,7 @@ use crate::dataplane::programs::DnsHooks;
 use crate::dataplane::setup::Prepared;
 use crate::dataplane::shared::Shared;
 use crate::dataplane::tun::Tun;
-use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Vip, reader, rows, tcp};
+use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Reach, reader, rows, tcp};
 
 /// Flows that may wait for the session to ask about them.
 const QUEUE: usize = 1024;
@@ -34,6 +34,7 @@ pub struct EbpfDataplane(Arc<Inner>);
 struct Inner {
     shared: Arc<Shared>,
     networks: Networks,
+    links: Vec<u32>,
     arrivals: AsyncMutex<mpsc::Receiver<Arrival>>,
     dns_sockets: Mutex<Option<DnsSockets>>,
     dns_v4: Ipv4Addr,
@@ -44,6 +45,7 @@ struct Inner {
 impl Prepared {
     /// Starts moving packets. Call it inside the runtime, after the privileges have been dropped.
     pub fn start(mut self) -> io::Result<EbpfDataplane> {
+        let links = self.links();
         let (sender, arrivals) = mpsc::channel(QUEUE);
         let tun = Tun::new(self.tun)?;
         let networks = Networks::new(Netlink::open()?, self.namespace.clone(), self.tun_index, self.sources);
@@ -65,6 +67,7 @@ impl Prepared {
         Ok(EbpfDataplane(Arc::new(Inner {
             shared,
             networks,
+            links,
             arrivals: AsyncMutex::new(arrivals),
             dns_sockets: Mutex::new(Some(dns)),
             dns_v4: self.dns_v4,
@@ -82,13 +85,20 @@ impl Dataplane for EbpfDataplane {
         }
     }
 
-    async fn set_networks(&self, networks: &[IpNet]) -> io::Result<()> {
-        self.0.networks.set_networks(networks).await
+    async fn set_reach(&self, reach: &Reach) -> io::Result<()> {
+        self.0.networks.set(reach, |inside| self.0.shared.set_inside(inside)).await
     }
 
-    async fn set_vips(&self, vips: &[Vip]) -> io::Result<()> {
-        self.0.shared.set_vips(vips)?;
-        self.0.networks.set_vips(vips).await
+    fn change_vips(&self, changes: &[Change]) -> io::Result<()> {
+        self.0.shared.change_vips(changes)
+    }
+
+    fn set_recursion_block(&self, duration: Duration) -> io::Result<()> {
+        self.0.shared.maps.block.set(duration)
+    }
+
+    fn links(&self) -> Vec<u32> {
+        self.0.links.clone()
     }
 
     fn set_node_side(&self, interfaces: &[u32]) -> io::Result<()> {

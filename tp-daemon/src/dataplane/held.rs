@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use tp_common::recursion::MAX_HELD_NS;
 use tp_core::flow::Flow;
 
 /// Flows that may wait at the same time.
@@ -14,8 +15,8 @@ const MAX_HELD: usize = 4096;
 const MAX_KEPT: usize = 16;
 /// Bytes of all that is held.
 const MAX_BYTES: usize = 32 << 20;
-/// Longer than any kernel goes on sending a SYN (Linux: 127 s).
-const MAX_WAIT: Duration = Duration::from_secs(130);
+/// The kernel programs count on it.
+const MAX_WAIT: Duration = Duration::from_nanos(MAX_HELD_NS);
 
 #[derive(Default)]
 pub(super) struct Held {
@@ -43,8 +44,10 @@ struct Entry {
 pub(super) enum Verdict {
     /// A new flow: ask the session.
     Ask(Id),
-    /// A copy of a SYN that is held or was admitted.
+    /// A copy of a SYN that is held.
     Retransmit,
+    /// A copy of a SYN that was admitted.
+    Admitted,
     /// Another datagram of a flow that waits.
     Kept,
     KeptTooMany,
@@ -58,7 +61,7 @@ impl Held {
         match self.entries.get_mut(&flow) {
             Some(entry) if entry.packets.is_empty() => match seq {
                 None => return Verdict::Late,
-                Some(_) if entry.seq == seq => return Verdict::Retransmit,
+                Some(_) if entry.seq == seq => return Verdict::Admitted,
                 Some(_) => {} // the app uses its port again
             },
             Some(entry) if seq.is_some() => {
@@ -168,7 +171,7 @@ mod tests {
         let id = ask(held.on_packet(flow, Some(7), b"syn", now));
         assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Retransmit);
         assert_eq!(held.admit(&flow, id), Some(vec![b"syn".to_vec()]));
-        assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Retransmit, "a late copy");
+        assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Admitted, "a late copy");
         let again = ask(held.on_packet(flow, Some(8), b"syn2", now));
         held.forget(&flow, id);
         assert_eq!(

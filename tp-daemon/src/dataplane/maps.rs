@@ -1,6 +1,5 @@
 //! Typed handles of the kernel programs' maps.
 
-use std::collections::HashMap as StdHashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
@@ -12,20 +11,20 @@ use tp_common::Addr;
 use tp_common::dns::{DnsClient, DnsServer};
 use tp_common::flow::{FlowKey, FlowValue};
 use tp_common::outcome::Outcome;
-use tp_common::recursion::{RecursionKey, RecursionValue};
 use tp_common::vip::NatKey;
 use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::flow::{Flow, Proto};
 use tp_core::udp_flows::Seen;
 
-use crate::dataplane::Vip;
+use crate::dataplane::recursion::Block;
+use crate::dataplane::vips::Edit;
 
 pub(super) struct Maps {
     pub(super) flows: Mutex<HashMap<MapData, FlowKey, FlowValue>>,
     pub(super) vips: Mutex<HashMap<MapData, Addr, Addr>>,
     vip_count: Mutex<Array<MapData, u32>>,
     pub(super) nat: Mutex<HashMap<MapData, NatKey, Addr>>,
-    pub(super) recursion: HashMap<MapData, RecursionKey, RecursionValue>,
+    pub(super) block: Block,
     pub(super) node_side: Mutex<HashMap<MapData, u32, u32>>,
     pub(super) dns_clients: HashMap<MapData, DnsClient, DnsServer>,
     pub(super) dns_orig: HashMap<MapData, u64, DnsServer>,
@@ -48,7 +47,7 @@ impl Maps {
             vips: Mutex::new(map!("VIPS")),
             vip_count: Mutex::new(map!("VIP_COUNT")),
             nat: Mutex::new(map!("NAT")),
-            recursion: map!("RECURSION"),
+            block: Block::new(map!("RECURSION"), map!("BLOCK")),
             node_side: Mutex::new(map!("NODE_SIDE")),
             dns_clients: map!("DNS_CLIENTS"),
             dns_orig: map!("DNS_ORIG"),
@@ -79,33 +78,25 @@ impl Maps {
         })
     }
 
-    /// Replaces the set of VIPs. The count goes up before the first entry and down after the last, so that no packet
-    /// to a VIP crosses under its own address.
-    pub(super) fn set_vips(&self, wanted: &StdHashMap<IpAddr, IpAddr>) -> io::Result<()> {
-        let mut vips = lock(&self.vips);
-        let mut count = lock(&self.vip_count);
-        let number = u32::try_from(wanted.len()).unwrap_or(u32::MAX);
-        let before: Vec<Addr> = vips.keys().collect::<Result<_, _>>().map_err(error)?;
-        if number > 0 {
-            count.set(0, number, 0).map_err(error)?;
-        }
-        for (vip, cluster) in wanted {
-            vips.insert(Addr::from(*vip), Addr::from(*cluster), 0).map_err(error)?;
-        }
-        for old in before.iter().filter(|old| !wanted.contains_key(&IpAddr::from(**old))) {
-            absent_is_fine(vips.remove(old));
-        }
-        if number == 0 && lock(&self.nat).keys().next().is_none() {
-            count.set(0, 0, 0).map_err(error)?; // else with the last flow: `no_more_nat`
-        }
-        Ok(())
+    /// Makes packets look for VIPs, or spares them the look-up. It must be on before the first VIP is rewritten and stay
+    /// on until the last flow through one is forgotten: else packets crossed under the wrong address.
+    pub(super) fn look_for_vips(&self, on: bool) -> io::Result<()> {
+        lock(&self.vip_count).set(0, u32::from(on), 0).map_err(error)
     }
 
-    /// The last flow through a VIP has been forgotten, and there are no VIPs: packets need no look-up any more.
-    pub(super) fn no_more_nat(&self) {
-        if let Err(error) = lock(&self.vip_count).set(0, 0, 0) {
-            tracing::debug!(%error, "the VIP look-ups stay on");
+    /// Whether there was room.
+    pub(super) fn edit_vip(&self, edit: Edit) -> io::Result<bool> {
+        let mut vips = lock(&self.vips);
+        match edit {
+            Edit::Set(vip, inside) => match vips.insert(Addr::from(vip), Addr::from(inside), 0) {
+                Err(MapError::SyscallError(full)) if full.io_error.raw_os_error() == Some(libc::E2BIG) => {
+                    return Ok(false);
+                }
+                result => result.map_err(error)?,
+            },
+            Edit::Remove(vip) => absent_is_fine(vips.remove(&Addr::from(vip))),
         }
+        Ok(true)
     }
 
     pub(super) fn set_nat(&self, key: &NatKey, vip: IpAddr) -> io::Result<()> {
@@ -173,7 +164,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The only way for a removal to fail is that the entry is not there.
-fn absent_is_fine(removed: Result<(), MapError>) {
+pub(super) fn absent_is_fine(removed: Result<(), MapError>) {
     if let Err(error) = removed {
         tracing::trace!(%error, "a map entry was gone already");
     }
@@ -181,15 +172,4 @@ fn absent_is_fine(removed: Result<(), MapError>) {
 
 pub(super) fn error(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("using a map of the kernel programs: {error}"))
-}
-
-/// Checks that a VIP and its cluster address are of one family: rewriting an address cannot change its length.
-pub(super) fn by_vip(vips: &[Vip]) -> io::Result<StdHashMap<IpAddr, IpAddr>> {
-    if let Some(odd) = vips.iter().find(|vip| vip.vip.is_ipv4() != vip.cluster.is_ipv4()) {
-        return Err(io::Error::other(format!(
-            "the VIP {} cannot stand for {}: they are of different families",
-            odd.vip, odd.cluster
-        )));
-    }
-    Ok(vips.iter().map(|vip| (vip.vip, vip.cluster)).collect())
 }

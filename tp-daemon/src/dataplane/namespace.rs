@@ -14,8 +14,9 @@ use std::thread;
 use nix::sched::{CloneFlags, unshare};
 use tokio::sync::{mpsc, oneshot};
 use tp_common::PAIR_MAC;
+use tp_core::machine::MAIN;
 
-use crate::dataplane::netlink::{Netlink, Route};
+use crate::dataplane::netlink::{Netlink, Route, Rule, TABLE_LOCAL};
 use crate::dataplane::tun::MTU;
 
 /// The host end of the pair.
@@ -146,14 +147,30 @@ async fn furnish(host: std::os::fd::BorrowedFd<'_>) -> io::Result<(Netlink, Owne
     netlink.add_address(pair, OWN_ADDRESS.into(), 32).await?;
     for everything in ["0.0.0.0/0", "::/0"] {
         let network = everything.parse().map_err(io::Error::other)?;
-        match netlink.add_route(&Route::Via { network, link: pair, source: None }).await {
+        match netlink.add_route(&Route::Via { network, link: pair, source: None, table: MAIN }).await {
             Err(error) if network.addr().is_ipv6() => {
                 tracing::debug!(%error, "no IPv6 in the private namespace");
             }
             result => result?,
         }
     }
+    for v6 in [false, true] {
+        if let Err(error) = answers_leave(&netlink, v6).await {
+            tracing::debug!(%error, v6, "an app with an address of a cluster network cannot be answered");
+        }
+    }
     Ok((netlink, File::open("/proc/thread-self/ns/net")?.into()))
+}
+
+/// What comes in by the pair is delivered here, what goes out leaves by the pair, whatever its address: an app may
+/// well have an address of a network that is local here (a container behind a bridge that the cluster's network
+/// overlaps with). By the usual rules its packets were martians, and the answers to it went nowhere.
+async fn answers_leave(netlink: &Netlink, v6: bool) -> io::Result<()> {
+    let rule = |priority, from, table| Rule { v6, priority, from, table };
+    netlink.add_rule(rule(2, None, TABLE_LOCAL)).await?;
+    // "From lo" is what the kernel calls everything that its own sockets send.
+    netlink.add_rule(rule(1, Some("lo"), MAIN)).await?;
+    netlink.remove_rule(rule(0, None, TABLE_LOCAL)).await
 }
 
 const LOOPBACK: u32 = 1;

@@ -1,4 +1,4 @@
-//! Links, addresses and routes over rtnetlink, in whichever namespace the calling thread is.
+//! Links, addresses, routes and rules over rtnetlink, in whichever namespace the calling thread is.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,8 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
+use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
 use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 /// A netlink socket; its answers are read by a task of the current runtime.
@@ -102,6 +104,39 @@ impl Netlink {
     }
 }
 
+/// A policy rule: which table answers, for packets that came in by `from` or for all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rule {
+    pub(super) v6: bool,
+    pub(super) priority: u32,
+    pub(super) from: Option<&'static str>,
+    pub(super) table: u32,
+}
+
+impl Netlink {
+    pub(super) async fn add_rule(&self, rule: Rule) -> io::Result<()> {
+        let mut request = self.0.rule().add();
+        *request.message_mut() = rule.message();
+        let sent = if rule.v6 { request.v6().execute().await } else { request.v4().execute().await };
+        sent.map_err(to_io)
+    }
+
+    pub(super) async fn remove_rule(&self, rule: Rule) -> io::Result<()> {
+        self.0.rule().del(rule.message()).execute().await.map_err(to_io)
+    }
+}
+
+impl Rule {
+    fn message(self) -> RuleMessage {
+        let mut message = RuleMessage::default();
+        message.header.family = if self.v6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        message.header.action = RuleAction::ToTable;
+        message.attributes = vec![RuleAttribute::Priority(self.priority), RuleAttribute::Table(self.table)];
+        message.attributes.extend(self.from.map(|from| RuleAttribute::Iifname(from.to_owned())));
+        message
+    }
+}
+
 /// NLM_F_REQUEST | NLM_F_ACK: change a link, never create one.
 const ACKNOWLEDGED: u16 = 0x01 | 0x04;
 
@@ -109,20 +144,20 @@ const ACKNOWLEDGED: u16 = 0x01 | 0x04;
 #[derive(Clone, Debug)]
 pub(super) enum Route {
     /// Through a link, with a preferred source address.
-    Via { network: IpNet, link: u32, source: Option<IpAddr> },
+    Via { network: IpNet, link: u32, source: Option<IpAddr>, table: u32 },
     /// Delivered here: `ip route add local NETWORK dev lo`.
     Here { network: IpNet },
 }
 
 const LOOPBACK: u32 = 1;
-const TABLE_LOCAL: u32 = 255;
+pub(super) const TABLE_LOCAL: u32 = 255;
 
 impl Route {
     fn message(&self) -> io::Result<RouteMessage> {
         let builder = RouteMessageBuilder::<IpAddr>::new();
         let message = match self {
-            Self::Via { network, link, source } => {
-                let mut builder = destination(builder, *network)?.output_interface(*link);
+            Self::Via { network, link, source, table } => {
+                let mut builder = destination(builder, *network)?.output_interface(*link).table_id(*table);
                 if let Some(source) = source {
                     builder = builder.pref_source(*source).map_err(io::Error::other)?;
                 }

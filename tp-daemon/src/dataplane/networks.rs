@@ -6,10 +6,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use tokio::sync::Mutex;
+use tp_core::machine::MAIN;
+use tp_core::routes::Placed;
 
-use crate::dataplane::Vip;
+use crate::dataplane::Reach;
 use crate::dataplane::namespace::{Change, Namespace};
 use crate::dataplane::netlink::{Netlink, Route};
+use crate::dataplane::vips::may_live_inside;
 
 pub(super) struct Networks {
     host: Netlink,
@@ -22,9 +25,8 @@ pub(super) struct Networks {
 
 #[derive(Default)]
 struct State {
-    networks: BTreeSet<IpNet>,
-    vips: Vec<Vip>,
-    on_host: BTreeSet<IpNet>,
+    /// Routes of the host that are ours, by table. None of them outlives the TUN.
+    host: BTreeSet<(IpNet, u32)>,
     inside: BTreeSet<IpNet>,
 }
 
@@ -33,66 +35,69 @@ impl Networks {
         Self { host, namespace, tun, sources, state: Mutex::default() }
     }
 
-    pub(super) async fn set_networks(&self, networks: &[IpNet]) -> io::Result<()> {
-        let mut state = self.state.lock().await;
-        state.networks = networks.iter().map(IpNet::trunc).collect();
-        self.apply(&mut state).await
-    }
-
-    /// A VIP needs a route to the TUN, and what it stands for must be local inside.
-    pub(super) async fn set_vips(&self, vips: &[Vip]) -> io::Result<()> {
-        let mut state = self.state.lock().await;
-        state.vips = vips.to_vec();
-        self.apply(&mut state).await
-    }
-
     /// An address is local inside before it is routed there, and routed there no more before it stops being local.
-    async fn apply(&self, state: &mut State) -> io::Result<()> {
-        let State { networks, vips, on_host, inside } = state;
-        let covered = |ip: IpAddr| networks.iter().any(|network| network.contains(&ip));
-        let single = |ip: IpAddr| (!covered(ip)).then(|| IpNet::from(ip));
-        let host_wanted: BTreeSet<IpNet> =
-            networks.iter().copied().chain(vips.iter().filter_map(|vip| single(vip.vip))).collect();
+    /// `now_inside` hears what is local inside, before and after.
+    pub(super) async fn set(&self, reach: &Reach, now_inside: impl Fn(Vec<IpNet>) + Send) -> io::Result<()> {
+        let mut state = self.state.lock().await;
+        let State { host, inside } = &mut *state;
+        let placed = || reach.routed.iter().chain(&reach.virtual_subnets);
+        let host_wanted: BTreeSet<(IpNet, u32)> = placed().flat_map(in_its_tables).collect();
+        let hidden = reach.inside.iter().filter(|network| may_live_inside(network));
         let inside_wanted: BTreeSet<IpNet> =
-            networks.iter().copied().chain(vips.iter().filter_map(|vip| single(vip.cluster))).collect();
+            placed().map(|placed| &placed.network).chain(hidden).map(IpNet::trunc).collect();
 
         let mut failed = Vec::new();
         for network in inside_wanted.difference(&inside.clone()) {
-            let added = self.namespace.route(Change::Add, Route::Here { network: *network }).await;
-            note(added, network, inside, &mut failed);
-        }
-        for network in host_wanted.difference(&on_host.clone()) {
-            if host_may_have(network, inside, vips) {
-                note(self.host.add_route(&self.to_tun(*network)).await, network, on_host, &mut failed);
+            match self.namespace.route(Change::Add, Route::Here { network: *network }).await {
+                Ok(()) => drop(inside.insert(*network)),
+                Err(error) => {
+                    failed.push(format!("making {network} local in the private namespace: {error}"))
+                }
             }
         }
-        for network in on_host.clone().difference(&host_wanted) {
-            self.host.remove_route(&self.to_tun(*network)).await?;
-            on_host.remove(network);
+        now_inside(inside.intersection(&inside_wanted).copied().collect());
+        for (network, table) in host_wanted.difference(&host.clone()) {
+            // Routed without being local inside, its connects would hang.
+            if inside.contains(network) {
+                match self.host.add_route(&self.to_tun(*network, *table)).await {
+                    Ok(()) => drop(host.insert((*network, *table))),
+                    Err(error) => {
+                        failed.push(format!("adding the route for {network} to {}: {error}", name(*table)));
+                    }
+                }
+            }
         }
+        for (network, table) in host.clone().difference(&host_wanted) {
+            match self.host.remove_route(&self.to_tun(*network, *table)).await {
+                Ok(()) => drop(host.remove(&(*network, *table))),
+                Err(error) => {
+                    failed.push(format!("removing the route for {network} from {}: {error}", name(*table)));
+                }
+            }
+        }
+        let routed: BTreeSet<IpNet> = host.iter().map(|(network, _)| *network).collect();
         for network in inside.clone().difference(&inside_wanted) {
-            self.namespace.route(Change::Remove, Route::Here { network: *network }).await?;
-            inside.remove(network);
+            if routed.contains(network) {
+                continue; // could not be removed, said so above
+            }
+            match self.namespace.route(Change::Remove, Route::Here { network: *network }).await {
+                Ok(()) => drop(inside.remove(network)),
+                Err(error) => failed.push(format!("removing {network} from the private namespace: {error}")),
+            }
         }
         if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
     }
 
-    fn to_tun(&self, network: IpNet) -> Route {
+    fn to_tun(&self, network: IpNet, table: u32) -> Route {
         let source = self.sources.iter().copied().find(|source| source.is_ipv4() == network.addr().is_ipv4());
-        Route::Via { network, link: self.tun, source }
+        Route::Via { network, link: self.tun, source, table }
     }
 }
 
-/// A network that could not be made local inside must not be routed there: its connects would hang.
-fn host_may_have(network: &IpNet, inside: &BTreeSet<IpNet>, vips: &[Vip]) -> bool {
-    inside.contains(network) || vips.iter().any(|vip| IpNet::from(vip.vip) == *network)
+fn in_its_tables(placed: &Placed) -> impl Iterator<Item = (IpNet, u32)> {
+    placed.tables.iter().map(|table| (placed.network.trunc(), *table))
 }
 
-fn note(added: io::Result<()>, network: &IpNet, routes: &mut BTreeSet<IpNet>, failed: &mut Vec<String>) {
-    match added {
-        Ok(()) => {
-            routes.insert(*network);
-        }
-        Err(error) => failed.push(format!("adding a route for {network}: {error}")),
-    }
+fn name(table: u32) -> String {
+    if table == MAIN { "the table main".to_owned() } else { format!("the table {table}") }
 }

@@ -27,7 +27,6 @@ pub struct Settings {
     pub tun_if: u32,
     pub pair_if: u32,
     pub link_len: u32,
-    pub block_ns: u64,
     pub dns_v4: Addr,
     pub dns_v6: Addr,
     pub netns_cookie: u64,
@@ -52,7 +51,6 @@ pub fn load(settings: &Settings) -> Result<Ebpf, Box<dyn std::error::Error + Sen
         .override_global(settings::TUN_IF, &settings.tun_if, true)
         .override_global(settings::PAIR_IF, &settings.pair_if, true)
         .override_global(settings::LINK_LEN, &settings.link_len, true)
-        .override_global(settings::BLOCK_NS, &settings.block_ns, true)
         .override_global(settings::DNS_V4, &settings.dns_v4, true)
         .override_global(settings::DNS_V6, &settings.dns_v6, true)
         .override_global(settings::NETNS_COOKIE, &settings.netns_cookie, true)

@@ -52,9 +52,12 @@ async fn take(shared: &Arc<Shared>, raw: &[u8]) {
 
 async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
     let verdict = lock(&shared.held).on_packet(flow, seq, raw, Instant::now());
+    if matches!(verdict, Verdict::Admitted | Verdict::Late | Verdict::TooManyHeld) {
+        shared.maps.block.opened(&flow); // nobody will decide about this packet
+    }
     let id = match verdict {
         Verdict::Ask(id) => id,
-        Verdict::Retransmit => return shared.counts.up(Count::Retransmit),
+        Verdict::Retransmit | Verdict::Admitted => return shared.counts.up(Count::Retransmit),
         Verdict::Kept => return shared.counts.up(Count::Kept),
         Verdict::KeptTooMany => return shared.counts.up(Count::KeptTooMany),
         Verdict::TooManyHeld => return shared.counts.up(Count::TooManyHeld),
@@ -71,11 +74,11 @@ async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
     let holder = Arc::clone(shared);
     let arrival = match flow.proto {
         Proto::Tcp => {
-            let hold = HeldSyn { shared: holder, flow, cluster, id };
+            let hold = HeldSyn { shared: holder, flow, id };
             Arrival::Tcp(HeldConnect::new(flow, cluster, Box::new(hold)))
         }
         Proto::Udp => {
-            let hold = HeldFirst { shared: holder, flow, cluster, id };
+            let hold = HeldFirst { shared: holder, flow, id };
             Arrival::Udp(HeldDatagram::new(flow, cluster, Box::new(hold)))
         }
     };
@@ -84,6 +87,7 @@ async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
         Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
             // Forgotten before the arrival is dropped, or that would be an answer.
             lock(&shared.held).forget(&flow, id);
+            shared.maps.block.opened(&flow);
             shared.counts.up(Count::QueueFull);
         }
     }

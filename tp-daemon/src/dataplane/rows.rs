@@ -8,7 +8,7 @@ use aya::maps::{HashMap, MapData, MapError};
 use tp_common::dns::MAX_DNS;
 use tp_common::flow::MAX_FLOWS;
 use tp_common::outcome::Outcome;
-use tp_common::recursion::{MAX_NODE_SIDE, MAX_RECURSION};
+use tp_common::recursion::{HELD, MAX_NODE_SIDE, MAX_RECURSION};
 use tp_common::vip::{MAX_NAT, MAX_VIPS};
 use tp_common::{Addr, TCP, UDP};
 
@@ -17,7 +17,7 @@ use crate::dataplane::dump::{
     VipRow,
 };
 use crate::dataplane::maps::{Maps, error, lock};
-use crate::dataplane::shared::monotonic;
+use crate::dataplane::shared::monotonic_ns;
 
 type Decode = fn(&Maps) -> io::Result<Rows>;
 
@@ -50,7 +50,7 @@ pub(super) fn dump(maps: &Maps, only: Option<&str>) -> io::Result<Vec<MapDump>> 
 }
 
 fn flows(maps: &Maps) -> io::Result<Rows> {
-    let now = now_ns();
+    let now = monotonic_ns();
     let rows = entries(&lock(&maps.flows))?.into_iter().map(|(key, value)| FlowRow {
         proto: proto(key.proto),
         app: at(key.app, key.app_port),
@@ -81,12 +81,14 @@ fn nat(maps: &Maps) -> io::Result<Rows> {
 }
 
 fn recursion(maps: &Maps) -> io::Result<Rows> {
-    let now = now_ns();
-    let rows = entries(&maps.recursion)?.into_iter().map(|(key, value)| RecursionRow {
+    let now = monotonic_ns();
+    let closed = entries(&lock(&maps.block.closed))?.into_iter().filter(|(_, first)| first.expiry_ns > now);
+    let rows = closed.map(|(key, first)| RecursionRow {
         proto: proto(key.proto),
         dest: at(key.dest, key.port),
-        first_app: at(value.app, value.app_port),
-        left_ms: value.expiry_ns.saturating_sub(now) / 1_000_000,
+        first_app: at(first.app, first.app_port),
+        state: if first.state == HELD { "held" } else { "established" },
+        left_ms: first.expiry_ns.saturating_sub(now) / 1_000_000,
     });
     Ok(Rows::Recursion(rows.collect()))
 }
@@ -142,8 +144,4 @@ fn proto(number: u8) -> &'static str {
         UDP => "udp",
         _ => "other",
     }
-}
-
-fn now_ns() -> u64 {
-    u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX)
 }

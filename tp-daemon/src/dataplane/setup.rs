@@ -6,7 +6,6 @@ use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket,
 };
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use socket2::{Domain, Socket, Type};
@@ -30,8 +29,6 @@ pub struct Options {
     pub dns_v4: Ipv4Addr,
     /// The same for IPv6; `None` leaves IPv6 alone, as does a machine without it.
     pub v6: Option<(Ipv6Net, Ipv6Addr)>,
-    /// `routing.recursionBlockDuration`; zero is off.
-    pub recursion_block: Duration,
     pub udp: Limits,
     /// Debug lines of the kernel programs: 0 = off ... 5 = trace.
     pub kernel_log_level: u8,
@@ -41,6 +38,7 @@ pub struct Options {
 pub struct Prepared {
     pub(super) tun: OwnedFd,
     pub(super) tun_index: u32,
+    pub(super) pair_index: u32,
     pub(super) sources: Vec<IpAddr>,
     pub(super) namespace: Namespace,
     pub(super) maps: Maps,
@@ -109,6 +107,7 @@ pub fn setup(options: &Options) -> Result<Prepared, SetupError> {
     Ok(Prepared {
         tun,
         tun_index,
+        pair_index: pair_if,
         sources,
         namespace,
         maps,
@@ -136,6 +135,11 @@ impl Prepared {
     /// The TUN's own addresses.
     pub fn sources(&self) -> &[IpAddr] {
         &self.sources
+    }
+
+    /// As [`Dataplane::links`](crate::dataplane::Dataplane::links), before the start.
+    pub fn links(&self) -> Vec<u32> {
+        vec![self.tun_index, self.pair_index]
     }
 }
 
@@ -195,7 +199,6 @@ fn settings(
         tun_if,
         pair_if,
         link_len: 0,
-        block_ns: u64::try_from(options.recursion_block.as_nanos()).unwrap_or(u64::MAX),
         dns_v4: Addr::from(IpAddr::from(options.dns_v4)),
         dns_v6: v6.map(|(_, dns)| Addr::from(IpAddr::from(dns))).unwrap_or_default(),
         netns_cookie: sys::netns_cookie(socket.as_fd())?,

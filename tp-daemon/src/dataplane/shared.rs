@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
+use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -15,15 +15,17 @@ use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::dial::DialError;
 use tp_core::flow::{Flow, Proto};
 use tp_core::udp_flows::UdpFlows;
+use tp_core::vips::Change;
 
+use crate::dataplane::Arrival;
 use crate::dataplane::answer;
 use crate::dataplane::counts::{Count, Counts};
 use crate::dataplane::held::{Held, Id};
 use crate::dataplane::maps::{Maps, lock, nat_key};
 use crate::dataplane::namespace::Namespace;
-use crate::dataplane::nat::{Change, Nat};
+use crate::dataplane::nat::{self, Nat};
 use crate::dataplane::tun::{Tun, VNET_HDR};
-use crate::dataplane::{Arrival, Vip};
+use crate::dataplane::vips::{Edit, VipTable};
 
 pub(super) struct Shared {
     pub(super) tun: Tun,
@@ -36,7 +38,7 @@ pub(super) struct Shared {
     pub(super) accepting: Mutex<HashMap<(AppAddr, ClusterAddr), VecDeque<Accepting>>>,
     pub(super) udp: Mutex<UdpTable>,
     nat: Mutex<Nat>,
-    vips: RwLock<HashMap<IpAddr, IpAddr>>,
+    vips: RwLock<VipTable>,
     pub(super) arrivals: mpsc::Sender<Arrival>,
     /// Cancelled when somebody has deleted the TUN.
     pub(super) dead: CancellationToken,
@@ -85,23 +87,45 @@ impl Shared {
         })
     }
 
-    /// What the far end dials for a destination.
+    /// The destination as the private namespace knows it.
     pub(super) fn cluster_address(&self, flow: &Flow) -> ClusterAddr {
         let vips = self.vips.read().unwrap_or_else(PoisonError::into_inner);
-        let ip = vips.get(&flow.dest.ip()).copied().unwrap_or(flow.dest.ip());
-        ClusterAddr::new(ip, flow.dest.port())
+        ClusterAddr::new(vips.inside(flow.dest.ip()), flow.dest.port())
     }
 
-    pub(super) fn set_vips(&self, vips: &[Vip]) -> io::Result<()> {
-        let wanted = crate::dataplane::maps::by_vip(vips)?;
+    pub(super) fn change_vips(&self, changes: &[Change]) -> io::Result<()> {
         let _no_sweep = lock(&self.nat); // which ends the look-ups when it finds no VIP
-        self.maps.set_vips(&wanted)?;
-        *self.vips.write().unwrap_or_else(PoisonError::into_inner) = wanted;
+        let mut vips = self.vips_mut();
+        for change in changes {
+            let Some(edit) = vips.change(*change) else { continue };
+            if matches!(edit, Edit::Set(..)) {
+                self.maps.look_for_vips(true)?;
+            }
+            if let (false, Edit::Set(vip, _)) = (self.maps.edit_vip(edit)?, edit) {
+                tracing::debug!(%vip, "the kernel's table of VIPs is full: this one is not rewritten");
+                vips.stays(vip);
+            }
+        }
         Ok(())
     }
 
+    /// What is local in the private namespace has changed.
+    pub(super) fn set_inside(&self, networks: Vec<IpNet>) {
+        for edit in self.vips_mut().set_inside(networks) {
+            if let Err(error) = self.maps.edit_vip(edit) {
+                tracing::warn!(%error, "a VIP stands for an address that cannot be reached any more");
+            }
+        }
+    }
+
+    fn vips_mut(&self) -> RwLockWriteGuard<'_, VipTable> {
+        self.vips.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Registers a flow that is about to be admitted, so that its answers find the name the app knows.
-    pub(super) fn start(&self, flow: Flow, cluster: ClusterAddr, id: Id) -> io::Result<Started> {
+    pub(super) fn start(&self, flow: Flow, id: Id) -> io::Result<Started> {
+        // Now, and not when it arrived: the kernel rewrites by what stands in its map now.
+        let cluster = self.cluster_address(&flow);
         let through_vip = flow.dest.ip() != cluster.ip();
         let key = nat_key(flow.app, cluster, flow.proto);
         let mut nat = lock(&self.nat);
@@ -110,15 +134,16 @@ impl Shared {
             io::Error::new(io::ErrorKind::AddrInUse, format!("{flow}: in use under another name"))
         })?;
         match change {
-            Change::None => {}
-            Change::Set(vip) => self.maps.set_nat(&key, vip)?,
-            Change::Remove => self.maps.remove_nat(&key),
+            nat::Change::None => {}
+            nat::Change::Set(vip) => self.maps.set_nat(&key, vip)?,
+            nat::Change::Remove => self.maps.remove_nat(&key),
         }
         Ok(Started { flow, id, cluster, through_vip })
     }
 
     /// The flow is over, or could not be admitted after all.
     pub(super) fn end(&self, started: &Started) {
+        self.maps.block.opened(&started.flow); // unless it was established
         lock(&self.held).forget(&started.flow, started.id);
         if started.flow.proto == Proto::Udp {
             self.maps.close_flow(&started.flow);
@@ -135,6 +160,7 @@ impl Shared {
     pub(super) fn refuse(&self, flow: &Flow, id: Id, cause: DialError) {
         let Some(packets) = lock(&self.held).refuse(flow, id) else { return };
         let Some(packet) = packets.first() else { return };
+        self.maps.block.opened(flow); // before the app hears: it may try again at once
         match answer::refusal(packet.get(VNET_HDR..).unwrap_or_default(), cause) {
             Some(answer) => {
                 self.counts.up(Count::Refused);
@@ -173,15 +199,22 @@ impl Shared {
         for key in &expired {
             self.maps.remove_nat(key);
         }
-        let no_vips = self.vips.read().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if !expired.is_empty() && nat.is_empty() && no_vips {
-            self.maps.no_more_nat();
+        if nat.is_empty()
+            && self.vips_mut().no_more()
+            && let Err(error) = self.maps.look_for_vips(false)
+        {
+            tracing::debug!(%error, "the VIP look-ups stay on");
         }
     }
 
     fn nat_key(started: &Started) -> NatKey {
         nat_key(started.flow.app, started.cluster, started.flow.proto)
     }
+}
+
+/// The clock of the kernel programs, as they read it.
+pub(super) fn monotonic_ns() -> u64 {
+    u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The clock of the kernel programs.

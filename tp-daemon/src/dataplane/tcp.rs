@@ -24,7 +24,6 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(super) struct HeldSyn {
     pub(super) shared: Arc<Shared>,
     pub(super) flow: Flow,
-    pub(super) cluster: ClusterAddr,
     pub(super) id: Id,
 }
 
@@ -41,7 +40,7 @@ impl Hold<AppStream> for HeldSyn {
 impl HeldSyn {
     async fn finish(self: Box<Self>) -> io::Result<AppStream> {
         let shared = &self.shared;
-        let started = match shared.start(self.flow, self.cluster, self.id) {
+        let started = match shared.start(self.flow, self.id) {
             Ok(started) => started,
             Err(error) => {
                 shared.refuse(&self.flow, self.id, DialError::Other);
@@ -56,6 +55,7 @@ impl HeldSyn {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the app has given up"));
         };
         let stream = self.connect(&started, &packets).await?;
+        shared.maps.block.established(&self.flow);
         shared.counts.up(Count::Admitted);
         stream.set_nodelay(true)?; // the far end's pace is not ours to change
         Ok(AppStream::new(stream, guard))

@@ -15,14 +15,13 @@ use tp_core::udp_flows::Full;
 use crate::dataplane::counts::Count;
 use crate::dataplane::held::Id;
 use crate::dataplane::maps::lock;
-use crate::dataplane::shared::{Shared, Started, monotonic};
+use crate::dataplane::shared::{Shared, Started, monotonic, monotonic_ns};
 use crate::dataplane::tun::VNET_HDR;
 use crate::dataplane::{AppSocket, Guard, Hold, Pending, Undeliverable, answer};
 
 pub(super) struct HeldFirst {
     pub(super) shared: Arc<Shared>,
     pub(super) flow: Flow,
-    pub(super) cluster: ClusterAddr,
     pub(super) id: Id,
 }
 
@@ -53,6 +52,7 @@ impl HeldFirst {
         for packet in &packets {
             shared.tun.write_back(packet).await?;
         }
+        shared.maps.block.established(&self.flow);
         shared.counts.up(Count::Admitted);
         Ok(AppSocket::new(socket, ended, tell_later(shared, packets.first()), guard))
     }
@@ -68,7 +68,7 @@ impl HeldFirst {
             })?;
             udp.ended.insert(self.flow, ended.clone());
         }
-        let started = match shared.start(self.flow, self.cluster, self.id) {
+        let started = match shared.start(self.flow, self.id) {
             Ok(started) => started,
             Err(error) => {
                 let mut udp = lock(&shared.udp);
@@ -79,7 +79,7 @@ impl HeldFirst {
         };
         // Whatever happens from here on, also if nobody polls this any more, ends what has been started.
         let guard = end_later(shared, started);
-        match self.socket().await {
+        match self.socket(started.cluster).await {
             Ok(socket) => Ok((socket, ended, guard)),
             Err(error) => {
                 shared.refuse(&self.flow, self.id, DialError::Other); // before the guard forgets the packet
@@ -88,12 +88,11 @@ impl HeldFirst {
         }
     }
 
-    async fn socket(&self) -> io::Result<UdpSocket> {
-        let (here, app) = (self.cluster.0, self.flow.app.0);
+    async fn socket(&self, cluster: ClusterAddr) -> io::Result<UdpSocket> {
+        let (here, app) = (cluster.0, self.flow.app.0);
         let socket = self.shared.namespace.run(move || connected(here, app)).await??;
         let socket = UdpSocket::from_std(socket)?;
-        let now_ns = u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX);
-        self.shared.maps.open_flow(&self.flow, now_ns)?;
+        self.shared.maps.open_flow(&self.flow, monotonic_ns())?;
         Ok(socket)
     }
 }

@@ -11,7 +11,7 @@ use tp_core::dns::DnsConfig;
 use tp_core::routes;
 
 use super::Shared;
-use crate::dataplane::Dataplane;
+use crate::dataplane::{Dataplane, Reach};
 use crate::dns::Updater;
 use crate::failure::{Failure, OrHint};
 
@@ -38,7 +38,7 @@ impl<D: Dataplane> Follower<D> {
     }
 
     pub(super) async fn route(&self, networks: &[IpNet]) -> Result<(), Failure> {
-        self.dataplane.set_networks(networks).await.or_hint(
+        self.dataplane.set_reach(&Reach::networks(networks)).await.or_hint(
             "routing the cluster's networks",
             "another route is in the way: `ip route show table all` lists them; disconnect the VPN that owns it",
         )

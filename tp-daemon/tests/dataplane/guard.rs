@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use tp_daemon::dataplane::{Dataplane, Options, Rows};
+use tp_daemon::dataplane::{Dataplane, Rows};
 
 use crate::far_end::ECHO;
 use crate::forwarded::{self, Machine};
-use crate::site::{V4, V6, at, echoes, eventually, options, site, site_with};
+use crate::site::{Site, V4, V6, at, echoes, eventually, site};
 use crate::udp;
 
 #[test]
@@ -51,18 +51,21 @@ fn a_forwarded_datagram_from_the_nodes_is_refused_too() {
                 assert_eq!(socket.recv(&mut [0; 10]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
             }
         });
-        let moved = ["from_app.refuse_to_daemon", "from_daemon.answer_passed", "tun.guard_refused"];
+        let moved = ["from_app.node_side_to_daemon", "from_daemon.answer_passed", "tun.guard_refused"];
         assert_eq!(site.counters().moved_since(&before), moved);
     });
 }
 
-fn with_block(duration: Duration) -> Options {
-    Options { recursion_block: duration, ..options() }
+fn with_block(duration: Duration, test: impl FnOnce(&Site) + Send + 'static) {
+    site(move |site| {
+        site.dataplane.set_recursion_block(duration).unwrap();
+        test(site);
+    });
 }
 
 #[test]
 fn an_address_is_closed_to_others_for_the_block_duration() {
-    site_with(with_block(Duration::from_secs(3)), |site| {
+    with_block(Duration::from_secs(3), |site| {
         for ip in [V4, V6] {
             let mut first = TcpStream::connect(at(ip, ECHO)).unwrap();
             echoes(&mut first, b"admitted for good");
@@ -90,7 +93,7 @@ fn an_address_is_closed_to_others_for_the_block_duration() {
 /// The guard must not refuse the flow that came first when its SYN is sent again.
 #[test]
 fn a_retransmit_of_the_first_flow_passes_the_block() {
-    site_with(with_block(Duration::from_secs(60)), |site| {
+    with_block(Duration::from_secs(60), |site| {
         let mut stream = TcpStream::connect(at(V4, crate::far_end::SLOW)).unwrap();
         echoes(&mut stream, b"late");
         assert!(site.counters().get("tun.retransmit_ignored") > 0);
@@ -100,7 +103,7 @@ fn a_retransmit_of_the_first_flow_passes_the_block() {
 
 #[test]
 fn a_block_of_zero_is_off() {
-    site_with(with_block(Duration::ZERO), |site| {
+    with_block(Duration::ZERO, |site| {
         let kept: Vec<_> = (0..5).map(|_| TcpStream::connect(at(V4, ECHO)).unwrap()).collect();
         assert_eq!(kept.len(), 5);
         assert!(site.dataplane.dump(Some("recursion")).unwrap()[0].is_empty());

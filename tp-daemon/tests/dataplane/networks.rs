@@ -5,14 +5,14 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use ipnet::IpNet;
-use tp_daemon::dataplane::Dataplane;
+use tp_daemon::dataplane::{Dataplane, Reach};
 
 use crate::far_end::ECHO;
 use crate::site::{Site, V4, V6, at, echoes, eventually, sh, site};
 
 fn set(site: &Site, networks: &[&str]) -> std::io::Result<()> {
     let networks: Vec<IpNet> = networks.iter().map(|network| network.parse().unwrap()).collect();
-    site.runtime.block_on(site.dataplane.set_networks(&networks))
+    site.runtime.block_on(site.dataplane.set_reach(&Reach::networks(&networks)))
 }
 
 fn routes() -> String {

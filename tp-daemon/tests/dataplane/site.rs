@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
-use tp_daemon::dataplane::{Dataplane, EbpfDataplane, Options, setup};
+use tp_daemon::dataplane::{Dataplane, EbpfDataplane, Options, Reach, setup};
 
 use crate::far_end::{self, Events};
 
@@ -56,7 +56,6 @@ pub(crate) fn options() -> Options {
         tun_v4: "198.18.84.113/30".parse().unwrap(),
         dns_v4: "198.18.84.114".parse().unwrap(),
         v6: Some(("fd74:7074::1/126".parse().unwrap(), "fd74:7074::2".parse().unwrap())),
-        recursion_block: Duration::ZERO,
         udp: tp_core::udp_flows::Limits::default(),
         kernel_log_level: 0,
     }
@@ -71,7 +70,7 @@ impl Site {
         let dataplane = runtime.block_on(async {
             let dataplane = prepared.start().unwrap();
             let networks: Vec<IpNet> = NETWORKS.iter().map(|network| network.parse().unwrap()).collect();
-            dataplane.set_networks(&networks).await.unwrap();
+            dataplane.set_reach(&Reach::networks(&networks)).await.unwrap();
             tokio::spawn(far_end::serve(dataplane.clone(), Arc::clone(&events)));
             dataplane
         });

@@ -1,20 +1,23 @@
 //! Virtual addresses: the app sees the VIP, the far end the cluster address. Their checksums: `test_run` and `wire`.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, TcpStream};
-use std::time::Duration;
+use std::net::{Shutdown, TcpStream};
 
-use tp_daemon::dataplane::{Dataplane, Rows, Vip};
+use ipnet::IpNet;
+use tp_core::vips::Change;
+use tp_daemon::dataplane::{Dataplane, Reach, Rows};
 
 use crate::far_end::{CLOSED, COUNT, ECHO};
-use crate::site::{Site, V4, V6, at, echoes, eventually, site};
+use crate::site::{NETWORKS, Site, V4, V6, at, echoes, eventually, site};
 use crate::udp;
 
-pub(crate) const VIP_V4: &str = "10.99.0.1";
-pub(crate) const VIP_V6: &str = "fd99::1";
-/// Outside of the routed networks: reachable by its VIP only.
+const POOLS: [&str; 2] = ["246.246.0.0/16", "fd74:7076::/64"];
+pub(crate) const VIP_V4: &str = "246.246.0.1";
+pub(crate) const VIP_V6: &str = "fd74:7076::1";
+/// Not routed: reachable by its VIP only.
+const HIDDEN_NETWORK: &str = "10.97.0.0/24";
 const HIDDEN: &str = "10.97.0.9";
-const VIP_OF_HIDDEN: &str = "10.99.0.9";
+const VIP_OF_HIDDEN: &str = "246.246.0.9";
 
 fn with_vips(test: impl FnOnce(&Site) + Send + 'static) {
     site(|site| {
@@ -24,14 +27,20 @@ fn with_vips(test: impl FnOnce(&Site) + Send + 'static) {
 }
 
 pub(crate) fn set_usual_vips(site: &Site) {
-    set_vips(site, &[(VIP_V4, V4), (VIP_V6, V6), (VIP_OF_HIDDEN, HIDDEN)]);
+    site.runtime.block_on(site.dataplane.set_reach(&reach())).unwrap();
+    let vips = [add(VIP_V4, V4), add(VIP_V6, V6), add(VIP_OF_HIDDEN, HIDDEN)];
+    site.dataplane.change_vips(&vips).unwrap();
 }
 
-fn set_vips(site: &Site, vips: &[(&str, &str)]) {
-    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    let vips: Vec<Vip> =
-        vips.iter().map(|(vip, cluster)| Vip { vip: ip(vip), cluster: ip(cluster) }).collect();
-    site.runtime.block_on(site.dataplane.set_vips(&vips)).unwrap();
+/// The pools and the hidden network, beside the networks that every site has.
+pub(crate) fn reach() -> Reach {
+    let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
+    let placed = |texts: &[&str]| Reach::networks(&nets(texts)).routed;
+    Reach { routed: placed(&NETWORKS), virtual_subnets: placed(&POOLS), inside: nets(&[HIDDEN_NETWORK]) }
+}
+
+pub(crate) fn add(vip: &str, inside: &str) -> Change {
+    Change::Add { vip: vip.parse().unwrap(), inside: inside.parse().unwrap() }
 }
 
 #[test]
@@ -136,24 +145,17 @@ fn a_vip_that_is_withdrawn_leaves_living_flows_their_answers() {
     with_vips(|site| {
         let mut stream = TcpStream::connect(at(VIP_V4, COUNT)).unwrap();
         stream.write_all(b"123").unwrap();
-        set_vips(site, &[]);
-        // What was on its way is answered under the old name; the name itself leads nowhere any more.
-        let gone = TcpStream::connect_timeout(&at(VIP_V4, ECHO), Duration::from_secs(1)).unwrap_err();
-        assert!(gone.raw_os_error() == Some(libc::ENETUNREACH), "{gone}");
+        let all = [VIP_V4, VIP_V6, VIP_OF_HIDDEN].map(|vip| Change::Remove { vip: vip.parse().unwrap() });
+        site.dataplane.change_vips(&all).unwrap();
+        // What was on its way is answered under the old name; the name itself stands for nothing any more, which is
+        // the session's to say.
+        drop(TcpStream::connect(at(VIP_V4, ECHO)).unwrap());
+        assert_eq!(site.events.count(&format!("asked {}", at(VIP_V4, ECHO))), 1);
         let Rows::Vips(rows) = &site.dataplane.dump(Some("vips")).unwrap()[0].rows else { panic!() };
         assert_eq!(rows.len(), 0);
         eventually(
             "the flow's entry is still there",
             || matches!(&site.dataplane.dump(Some("nat")).unwrap()[0].rows, Rows::Nat(rows) if rows.len() == 1),
         );
-    });
-}
-
-#[test]
-fn a_vip_of_the_other_family_is_an_error() {
-    site(|site| {
-        let odd = [Vip { vip: at(VIP_V4, 0).ip(), cluster: at(V6, 0).ip() }];
-        let error = site.runtime.block_on(site.dataplane.set_vips(&odd)).unwrap_err();
-        assert!(error.to_string().contains("different families"), "{error}");
     });
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use tp_daemon::dataplane::{Dataplane, PAIR_HOST, TUN_NAME, setup};
+use tp_daemon::dataplane::{Dataplane, PAIR_HOST, Reach, TUN_NAME, setup};
 
 use crate::far_end::{self, ECHO, Events, GREET};
 use crate::{child, options, output};
@@ -22,7 +22,7 @@ pub(crate) fn serve() {
     runtime.block_on(async {
         let dataplane = prepared.start().unwrap();
         dataplane
-            .set_networks(&["10.96.0.0/16".parse().unwrap(), "fd96::/16".parse().unwrap()])
+            .set_reach(&Reach::networks(&["10.96.0.0/16".parse().unwrap(), "fd96::/16".parse().unwrap()]))
             .await
             .unwrap();
         dataplane.attach_dns_hooks().unwrap();

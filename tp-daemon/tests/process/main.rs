@@ -11,7 +11,6 @@ mod killed;
 mod unprivileged;
 
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use tp_daemon::dataplane::Options;
@@ -53,7 +52,6 @@ fn options() -> Options {
         tun_v4: "198.18.84.113/30".parse().unwrap(),
         dns_v4: "198.18.84.114".parse().unwrap(),
         v6: Some(("fd74:7074::1/126".parse().unwrap(), "fd74:7074::2".parse().unwrap())),
-        recursion_block: Duration::ZERO,
         udp: tp_core::udp_flows::Limits::default(),
         kernel_log_level: 0,
     }

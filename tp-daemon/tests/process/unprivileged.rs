@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tp_core::invoker::Account;
-use tp_daemon::dataplane::{Dataplane, Vip, setup};
+use tp_core::vips::Change;
+use tp_daemon::dataplane::{Dataplane, Reach, setup};
 use tp_daemon::privileges;
 
 use crate::far_end::{self, ECHO, Events};
@@ -26,15 +27,17 @@ pub(crate) fn run() {
     runtime.block_on(async {
         let dataplane = prepared.start().unwrap();
         tokio::spawn(far_end::serve(dataplane.clone(), Arc::new(Events::default())));
-        let networks =
-            |texts: &[&str]| -> Vec<IpNet> { texts.iter().map(|text| text.parse().unwrap()).collect() };
-        dataplane.set_networks(&networks(&["10.96.0.0/16", "fd96::/16"])).await.unwrap();
+        let networks = |texts: &[&str]| {
+            let networks: Vec<IpNet> = texts.iter().map(|text| text.parse().unwrap()).collect();
+            Reach::networks(&networks)
+        };
+        dataplane.set_reach(&networks(&["10.96.0.0/16", "fd96::/16"])).await.unwrap();
         tcp("10.96.0.1");
         tcp("fd96::1");
         udp("10.96.0.1"); // ports below 1024 too
 
         // Live: one goes, one stays, one comes.
-        dataplane.set_networks(&networks(&["10.97.0.0/16", "fd96::/16"])).await.unwrap();
+        dataplane.set_reach(&networks(&["10.97.0.0/16", "fd96::/16"])).await.unwrap();
         tcp("10.97.0.1");
         tcp("fd96::1");
         assert_eq!(
@@ -42,17 +45,22 @@ pub(crate) fn run() {
             Some(libc::ENETUNREACH)
         );
 
-        let vip = Vip { vip: [10, 99, 0, 1].into(), cluster: [10, 98, 0, 1].into() };
-        dataplane.set_vips(&[vip]).await.unwrap();
+        let mut hidden = networks(&["10.97.0.0/16"]);
+        hidden.virtual_subnets = networks(&["10.99.0.0/16"]).routed;
+        hidden.inside = vec!["10.98.0.0/16".parse().unwrap()];
+        dataplane.set_reach(&hidden).await.unwrap();
+        let vip = [10, 99, 0, 1].into();
+        dataplane.change_vips(&[Change::Add { vip, inside: [10, 98, 0, 1].into() }]).unwrap();
         tcp("10.99.0.1");
         udp("10.99.0.1");
         dataplane.set_node_side(&[1]).unwrap();
+        dataplane.set_recursion_block(Duration::from_secs(1)).unwrap();
         dataplane.attach_dns_hooks().unwrap();
         dataplane.detach_dns_hooks();
         dataplane.attach_dns_hooks().unwrap();
         assert_eq!(dataplane.dump(None).unwrap().len(), 8);
-        dataplane.set_vips(&[]).await.unwrap();
-        dataplane.set_networks(&[]).await.unwrap();
+        dataplane.change_vips(&[Change::Remove { vip }]).unwrap();
+        dataplane.set_reach(&Reach::default()).await.unwrap();
         let left = output("ip route; ip -6 route");
         assert!(!["10.9", "fd96"].iter().any(|network| left.contains(network)), "{left}");
     });

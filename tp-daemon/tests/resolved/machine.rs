@@ -96,7 +96,6 @@ impl Machine {
             tun_v4: "198.18.84.113/30".parse().unwrap(),
             dns_v4: "198.18.84.114".parse().unwrap(),
             v6: Some(("fd74:7074::1/126".parse().unwrap(), "fd74:7074::2".parse().unwrap())),
-            recursion_block: Duration::ZERO,
             udp: tp_core::udp_flows::Limits::default(),
             kernel_log_level: 0,
         };

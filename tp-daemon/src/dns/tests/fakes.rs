@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tp_core::addr::AppAddr;
 use tp_core::flow::Proto;
+use tp_core::vips::Change;
 
-use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Vip};
+use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Reach};
 use crate::dns::machine::Machine;
 use crate::dns::upstream::{read_message, write_message};
 use crate::dns::{Answer, ClusterLookup, DnsHandle, Looking, LookupError, Prepared, Server};
@@ -102,16 +102,24 @@ impl Dataplane for Plane {
         None
     }
 
-    async fn set_networks(&self, _: &[IpNet]) -> io::Result<()> {
+    async fn set_reach(&self, _: &Reach) -> io::Result<()> {
         Ok(())
     }
 
-    async fn set_vips(&self, _: &[Vip]) -> io::Result<()> {
+    fn change_vips(&self, _: &[Change]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_recursion_block(&self, _: Duration) -> io::Result<()> {
         Ok(())
     }
 
     fn set_node_side(&self, _: &[u32]) -> io::Result<()> {
         Ok(())
+    }
+
+    fn links(&self) -> Vec<u32> {
+        Vec::new()
     }
 
     fn dns_sockets(&self) -> io::Result<DnsSockets> {

@@ -1,0 +1,185 @@
+//! The daemon's ends of admitted flows: a stream or a socket, and what must happen when it is gone.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, UdpSocket};
+use tp_core::dial::DialError;
+
+/// The daemon's end of an app's TCP connection. Shutting the write side down sends FIN, dropping it closes.
+#[derive(Debug)]
+pub struct AppStream {
+    stream: TcpStream,
+    guard: Guard,
+}
+
+/// Runs a dataplane's clean-up when the last half of a stream or a socket is gone.
+#[derive(Default)]
+pub struct Guard(Option<Box<dyn FnOnce() + Send + Sync>>);
+
+impl AppStream {
+    /// For a dataplane: `guard` runs when the stream, both halves of it, is gone.
+    pub fn new(stream: TcpStream, guard: Guard) -> Self {
+        Self { stream, guard }
+    }
+
+    /// Both directions for two tasks. The guard goes with the write half; drop the halves together.
+    pub fn into_split(self) -> (OwnedReadHalf, AppWriteHalf) {
+        let (read, write) = self.stream.into_split();
+        (read, AppWriteHalf { write, guard: self.guard })
+    }
+
+    /// Aborts: the app sees ECONNRESET.
+    pub fn reset(self) {
+        reset(&self.stream);
+    }
+}
+
+/// The write half of an [`AppStream`].
+#[derive(Debug)]
+pub struct AppWriteHalf {
+    write: OwnedWriteHalf,
+    #[expect(dead_code, reason = "held for its Drop")]
+    guard: Guard,
+}
+
+impl AppWriteHalf {
+    /// Aborts both directions as soon as the read half is dropped too: the app sees ECONNRESET.
+    pub fn reset(self) {
+        reset(self.write.as_ref());
+        self.write.forget();
+    }
+}
+
+/// With a zero linger time, close(2) sends RST instead of FIN and drops what was not sent.
+fn reset(stream: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)) {
+        tracing::debug!(%error, "a connection could not be set to reset; it closes instead");
+    }
+}
+
+impl AsyncRead for AppStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+macro_rules! async_write {
+    ($name:ident, $field:ident) => {
+        impl AsyncWrite for $name {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.$field).poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Pin::new(&mut self.$field).poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                self.$field.is_write_vectored()
+            }
+
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.$field).poll_flush(cx)
+            }
+
+            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Pin::new(&mut self.$field).poll_shutdown(cx)
+            }
+        }
+    };
+}
+
+async_write!(AppStream, stream);
+async_write!(AppWriteHalf, write);
+
+/// The daemon's end of one UDP flow: a socket connected to the app. Dropping it forgets the flow.
+#[derive(Debug)]
+pub struct AppSocket {
+    socket: UdpSocket,
+    ended: tokio_util::sync::CancellationToken,
+    undeliverable: Undeliverable,
+    #[expect(dead_code, reason = "held for its Drop")]
+    guard: Guard,
+}
+
+impl AppSocket {
+    /// For a dataplane: `ended` is cancelled when the flow has been idle for too long.
+    pub fn new(
+        socket: UdpSocket,
+        ended: tokio_util::sync::CancellationToken,
+        undeliverable: Undeliverable,
+        guard: Guard,
+    ) -> Self {
+        Self { socket, ended, undeliverable, guard }
+    }
+
+    /// A datagram of the app was refused in the cluster: the app hears it as it would there. The flow goes on.
+    pub fn undeliverable(&self, cause: DialError) {
+        (self.undeliverable.0)(cause);
+    }
+
+    /// The app's next datagram; `None` when the flow has been idle for too long and is over.
+    pub async fn recv(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
+        tokio::select! {
+            received = self.socket.recv(buf) => received.map(Some),
+            () = self.ended.cancelled() => Ok(None),
+        }
+    }
+
+    /// One datagram to the app. ECONNREFUSED: the app has closed its socket.
+    pub async fn send(&self, datagram: &[u8]) -> io::Result<()> {
+        self.socket.send(datagram).await.map(drop)
+    }
+}
+
+/// How a dataplane tells an app that a datagram of a running flow did not arrive.
+pub struct Undeliverable(Box<dyn Fn(DialError) + Send + Sync>);
+
+impl Undeliverable {
+    pub fn new(tell: impl Fn(DialError) + Send + Sync + 'static) -> Self {
+        Self(Box::new(tell))
+    }
+}
+
+impl fmt::Debug for Undeliverable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Undeliverable")
+    }
+}
+
+impl Guard {
+    pub fn new(clean_up: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self(Some(Box::new(clean_up)))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(clean_up) = self.0.take() {
+            clean_up();
+        }
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Guard(armed)" } else { "Guard(none)" })
+    }
+}
