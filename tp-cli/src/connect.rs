@@ -106,6 +106,11 @@ pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
     progress.succeed();
     let told = Connected { already, status: View::from(*status) };
     eprintln!("{}", told.sentence());
+    if !already {
+        for note in told.status.notes_on_connect() {
+            eprintln!("note: {note}");
+        }
+    }
     if args.command.is_empty() {
         if output == Output::Json {
             output.print(&told, |_| String::new())?;

@@ -1,5 +1,6 @@
 //! `tp status`.
 
+mod routing;
 mod view;
 
 use anyhow::Result;

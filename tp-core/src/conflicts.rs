@@ -47,6 +47,20 @@ pub enum Taken {
     Address(IpAddr),
 }
 
+impl std::fmt::Display for InTheWay {
+    /// `10.0.0.0/8 dev wg0 (VPN)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.what {
+            Taken::Route(network) => write!(f, "{network}")?,
+            Taken::Address(address) => write!(f, "{address}")?,
+        }
+        if !self.device.is_empty() {
+            write!(f, " dev {}", self.device)?;
+        }
+        write!(f, " ({:?})", self.kind)
+    }
+}
+
 /// What sort of device a route leaves by.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum DeviceKind {

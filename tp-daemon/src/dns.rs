@@ -9,6 +9,7 @@ mod machine;
 mod resolved;
 mod respond;
 mod self_check;
+mod translate;
 mod upstream;
 mod ways;
 mod zone;
@@ -26,7 +27,9 @@ use crate::dataplane::Dataplane;
 use lookups::Lookups;
 pub use lookups::{Answer, ClusterLookup, Looking, LookupError};
 use machine::Machine;
+pub(crate) use machine::resolvers;
 use respond::Responder;
+pub use translate::{NoneLeft, Translation};
 use upstream::Upstream;
 use ways::WaysIn;
 use zone::Zone;
@@ -66,6 +69,12 @@ pub struct Status {
     pub notes: Vec<String>,
 }
 
+/// The cluster as the server asks it.
+pub struct ClusterNames {
+    pub lookup: Arc<dyn ClusterLookup>,
+    pub translation: Arc<dyn Translation>,
+}
+
 #[derive(Debug)]
 pub struct Server;
 
@@ -74,16 +83,16 @@ impl Server {
     pub async fn start(
         prepared: Prepared,
         dataplane: impl Dataplane,
-        lookup: Arc<dyn ClusterLookup>,
+        cluster: ClusterNames,
         config: DnsConfig,
     ) -> anyhow::Result<DnsHandle> {
-        Self::start_on(prepared, dataplane, lookup, config, Machine::new()).await
+        Self::start_on(prepared, dataplane, cluster, config, Machine::new()).await
     }
 
     async fn start_on(
         prepared: Prepared,
         dataplane: impl Dataplane,
-        lookup: Arc<dyn ClusterLookup>,
+        ClusterNames { lookup, translation }: ClusterNames,
         config: DnsConfig,
         machine: Machine,
     ) -> anyhow::Result<DnsHandle> {
@@ -98,7 +107,7 @@ impl Server {
         };
         let responder = Arc::new(Responder {
             rules: RwLock::new(Arc::new(Rules::new(&config, &machine.servers().search))),
-            zone: Zone::new(Lookups::new(lookup), addresses.clone(), self_check::unique_name()?),
+            zone: Zone::new(Lookups::new(lookup), translation, addresses.clone(), self_check::unique_name()?),
             machine,
             upstream: Upstream::new(),
             asked,
@@ -221,6 +230,12 @@ async fn watch(inner: Arc<Inner>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         inner.settle_or_warn().await;
+    }
+}
+
+impl fmt::Debug for ClusterNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterNames")
     }
 }
 

@@ -9,20 +9,24 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tp_core::addr::{AppAddr, ClusterAddr};
+use tp_core::addr::ClusterAddr;
 use tp_core::dial::DialError;
-use tp_core::flow::{Flow, Proto};
+use tp_core::flow::Flow;
+use tp_core::routing;
 use tp_core::tunnel::ConnId;
-use tp_proto::client::{Dial, OpenError, Tunnels};
+use tp_proto::client::{Dial, OpenError, Slot, Tunnels};
 use tp_proto::relay::{Datagrams, TcpReader, TcpWriter, relay};
+use tp_proto::stream::TunnelStream;
 
 use crate::dataplane::{Arrival, Dataplane, HeldConnect, HeldDatagram};
+use crate::exits::Exits;
+use crate::virtual_addresses::{Destination, InUse, VirtualAddresses};
 
 /// How long the far end may try to connect. Longer than the kernel's own verdict on an absent neighbour (3 s), so that
 /// the app hears that verdict.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bound of the way to the far end and back (facts §4.5: Telepresence's default).
-const ROUNDTRIP: Duration = Duration::from_secs(2);
+pub const ROUNDTRIP: Duration = Duration::from_secs(2);
 
 /// The way to the far end while there is one.
 #[derive(Clone, Debug)]
@@ -36,26 +40,31 @@ pub struct Exit {
 pub struct Flows(Arc<Inner>);
 
 struct Inner {
-    exit: watch::Receiver<Option<Exit>>,
-    session_unknown: mpsc::Sender<()>,
+    ways: Ways,
     tcp: AtomicU64,
     udp: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
+/// Where flows go.
+#[derive(Debug)]
+pub struct Ways {
+    /// Follows the session.
+    pub manager: watch::Receiver<Option<Exit>>,
+    /// Hears when the manager answers that it does not know our session.
+    pub session_unknown: mpsc::Sender<()>,
+    pub exits: Exits,
+    pub addresses: VirtualAddresses,
+    /// How long the far end may try to connect, and the bound of the way there and back.
+    pub dial_timeout: Duration,
+    pub roundtrip: Duration,
+}
+
 impl Flows {
-    /// `exit` follows the session; `session_unknown` hears when the manager answers that it does not know it.
-    pub fn new(exit: watch::Receiver<Option<Exit>>, session_unknown: mpsc::Sender<()>) -> Self {
+    pub fn new(ways: Ways) -> Self {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        Self(Arc::new(Inner {
-            exit,
-            session_unknown,
-            tcp: AtomicU64::new(0),
-            udp: AtomicU64::new(0),
-            tasks,
-            stop,
-        }))
+        Self(Arc::new(Inner { ways, tcp: AtomicU64::new(0), udp: AtomicU64::new(0), tasks, stop }))
     }
 
     /// Open TCP and UDP flows.
@@ -100,7 +109,7 @@ impl Flows {
 impl Inner {
     async fn tcp(&self, held: HeldConnect) {
         let flow = held.flow();
-        let (tunnel, _slot) = match self.open(flow, held.cluster()).await {
+        let Opened { tunnel, _slot, _in_use } = match self.open(flow).await {
             Ok(opened) => opened,
             Err(cause) => return held.refuse(cause),
         };
@@ -117,7 +126,7 @@ impl Inner {
 
     async fn udp(&self, held: HeldDatagram) {
         let flow = held.flow();
-        let (tunnel, _slot) = match self.open(flow, held.cluster()).await {
+        let Opened { tunnel, _slot, _in_use } = match self.open(flow).await {
             Ok(opened) => opened,
             Err(cause) => return held.refuse(cause),
         };
@@ -131,28 +140,41 @@ impl Inner {
         tracing::debug!(%flow, ?report, "flow ended");
     }
 
-    async fn open(
-        &self,
-        flow: Flow,
-        cluster: ClusterAddr,
-    ) -> Result<(tp_proto::stream::TunnelStream, tp_proto::client::Slot), DialError> {
-        // no exit: the manager is away. Silence makes the kernel send the SYN again later.
-        let Some(exit) = self.exit.borrow().clone() else { return Err(DialError::TimedOut) };
-        let id = conn_id(flow.app, cluster, flow.proto);
-        let dial = Dial { id, session: exit.session, timeout: DIAL_TIMEOUT, roundtrip: ROUNDTRIP };
-        exit.tunnels.open(dial).await.map_err(|error| {
-            tracing::debug!(%flow, %error, "dial failed");
-            if matches!(error, OpenError::SessionLost) {
-                // full: it is known already
-                let _ = self.session_unknown.try_send(());
-            }
+    async fn open(&self, flow: Flow) -> Result<Opened, DialError> {
+        let ways = &self.ways;
+        let (cluster, exit, in_use) = match ways.addresses.destination(flow.dest) {
+            Destination::Plain => (ClusterAddr(flow.dest.0), routing::Exit::Manager, None),
+            Destination::Virtual { cluster, exit, in_use } => (cluster, exit, Some(in_use)),
+            Destination::Vacant => return Err(DialError::HostUnreachable),
+        };
+        let tunnels = ways.exits.tunnels(&exit).map_err(|error| {
+            tracing::debug!(%flow, %error, "no way out");
             error.for_app()
-        })
+        })?;
+        // no session: the manager is away. Silence makes the kernel send the SYN again later.
+        let session = ways.manager.borrow().as_ref().map(|exit| exit.session.clone());
+        let session = session.ok_or(DialError::TimedOut)?;
+        let id = ConnId { source: flow.app, destination: cluster, proto: flow.proto };
+        let dial = Dial { id, session, timeout: ways.dial_timeout, roundtrip: ways.roundtrip };
+        match tunnels.open(dial).await {
+            Ok((tunnel, slot)) => Ok(Opened { tunnel, _slot: slot, _in_use: in_use }),
+            Err(error) => {
+                tracing::debug!(%flow, %exit, %error, "dial failed");
+                if matches!(error, OpenError::SessionLost) && exit == routing::Exit::Manager {
+                    // full: it is known already
+                    let _ = ways.session_unknown.try_send(());
+                }
+                Err(error.for_app())
+            }
+        }
     }
 }
 
-fn conn_id(source: AppAddr, destination: ClusterAddr, proto: Proto) -> ConnId {
-    ConnId { source, destination, proto }
+/// A tunnel stream, and what must live as long as the flow.
+struct Opened {
+    tunnel: TunnelStream,
+    _slot: Slot,
+    _in_use: Option<InUse>,
 }
 
 /// Counts one open flow.

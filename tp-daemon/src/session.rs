@@ -6,8 +6,10 @@ mod arrive;
 mod drive;
 mod follow;
 mod lookup;
+mod reach;
+mod settings;
+mod way;
 
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,19 +18,24 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tp_core::conflicts::CommandLine;
 use tp_core::join::JoinUrl;
+use tp_core::routing::{Exit, Routing};
 use tp_core::session::State;
-use tp_proto::client::{Auth, Connector};
 use tp_proto::daemon::KubeTarget;
 
 use crate::dataplane::{Dataplane, Reach};
-use crate::direct::Direct;
 use crate::dns;
+use crate::exits::{self, Exits};
 use crate::failure::{Failure, OrHint};
-use crate::flows::Flows;
+use crate::flows::{self, Flows, Ways};
 use crate::kube;
+use crate::machine;
+use crate::virtual_addresses::VirtualAddresses;
+use way::Way;
 
 pub use crate::progress::{Progress, Step};
+pub use reach::Reached;
 
 /// What to connect to.
 #[derive(Clone, Debug)]
@@ -45,6 +52,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// `user@host`, shown by the manager.
     pub client_name: String,
+    /// What the user typed, for hints.
+    pub command: CommandLine,
 }
 
 /// What `tp status` tells. Everything here is cheap to ask for.
@@ -58,7 +67,9 @@ pub struct Status {
     /// Name and version.
     pub manager: String,
     pub session: String,
-    pub subnets: Vec<IpNet>,
+    pub reached: Reached,
+    pub virtual_addresses: usize,
+    pub recursion_block: Duration,
     pub dns: dns::Status,
     pub tcp_flows: u64,
     pub udp_flows: u64,
@@ -72,6 +83,8 @@ pub struct Session {
     facts: Facts,
     shared: Arc<Shared>,
     flows: Flows,
+    exits: Exits,
+    addresses: VirtualAddresses,
     dns: dns::DnsHandle,
     quit: CancellationToken,
     driver: JoinHandle<()>,
@@ -87,6 +100,7 @@ struct Facts {
     manager_namespace: String,
     manager: String,
     since: Instant,
+    routing: Routing,
 }
 
 /// What the driver writes and `status` reads.
@@ -99,7 +113,7 @@ struct Shared {
 struct Now {
     state: State,
     session: String,
-    subnets: Vec<IpNet>,
+    reached: Reached,
     last_error: Option<String>,
 }
 
@@ -113,18 +127,6 @@ impl Shared {
     }
 }
 
-/// The way to the manager, found but not yet used.
-struct Way {
-    connector: Arc<dyn Connector>,
-    auth: Auth,
-    transport: Vec<IpAddr>,
-    context: String,
-    server: String,
-    namespace: String,
-    manager_namespace: String,
-    cluster: Option<kube::Cluster>,
-}
-
 /// Until the first report of the cluster's networks.
 const FIRST_REPORT: Duration = Duration::from_secs(15);
 
@@ -135,7 +137,7 @@ pub async fn connect<D: Dataplane>(
     dns: dns::Prepared,
     progress: &Progress,
 ) -> Result<Session, Failure> {
-    let way = find_way(options, progress).await?;
+    let way = way::find(options, progress).await?;
     progress.step("manager", format!("connecting to {}", way.server));
     let peer = arrive::greet(&way).await?;
     let namespaces = match &way.cluster {
@@ -147,13 +149,12 @@ pub async fn connect<D: Dataplane>(
         now: Mutex::new(Now {
             state: State::Connecting,
             session: String::new(),
-            subnets: Vec::new(),
+            reached: Reached::default(),
             last_error: None,
         }),
     });
     let (exit_tx, exit) = watch::channel(None);
-    let (unknown_tx, unknown) = mpsc::channel(1);
-    let flows = Flows::new(exit, unknown_tx);
+    let (session_unknown, unknown) = mpsc::channel(1);
     let client = arrive::client_info(options, &way.namespace);
 
     progress.step("session", format!("joining {}", peer.version()));
@@ -177,19 +178,50 @@ pub async fn connect<D: Dataplane>(
             ))
         })?;
 
-    let follower =
-        follow::Follower::new(dataplane.clone(), way.transport.clone(), namespaces, way.namespace.clone());
-    let networks = follower.networks(&view);
-    progress.step("routes", list(&networks));
-    follower.route(&networks).await.map_err(leave)?;
-    shared.update(|now| now.subnets.clone_from(&networks));
+    let settings = settings::Settings::new(peer.client_config().await);
+    let config = settings.config(&view);
+    let addresses = {
+        let dataplane = dataplane.clone();
+        VirtualAddresses::new(&config.routing, move |changes| dataplane.change_vips(changes))
+    };
+    let exits = start_exits(&way, &peer, exit.clone(), &config.routing, progress).await.map_err(leave)?;
+    let follower = follow::Follower {
+        reacher: reach::Reacher::new(&dataplane, &way.transport, addresses.clone(), options.command.clone()),
+        addresses: addresses.clone(),
+        settings,
+        namespaces,
+        namespace: way.namespace.clone(),
+    };
+    // from before the first look on, so that no change is missed
+    let changes = machine::Watch::start()
+        .or_hint("listening for changes of this machine's routes", "is netlink available here?")
+        .map_err(leave)?;
+    progress.step("routes", list(&view.offered().collect::<Vec<_>>()));
+    dataplane
+        .set_recursion_block(config.routing.recursion_block)
+        .or_hint("guarding against recursion", "this is a bug; please report it")
+        .map_err(leave)?;
+    let reached = follower.start(&view).await.map_err(leave)?;
+    shared.update(|now| now.reached.clone_from(&reached));
+    let flows = Flows::new(Ways {
+        manager: exit,
+        session_unknown,
+        exits: exits.clone(),
+        addresses: addresses.clone(),
+        dial_timeout: flows::DIAL_TIMEOUT,
+        roundtrip: flows::ROUNDTRIP,
+    });
     let serving = tokio::spawn({
         let (flows, dataplane) = (flows.clone(), dataplane.clone());
         async move { flows.serve(dataplane).await }
     });
     progress.step("DNS", view.cluster_domain.clone());
-    let lookup = Arc::new(lookup::ManagerLookup::new(peer.clone(), Arc::clone(&shared)));
-    let dns = match dns::Server::start(dns, dataplane.clone(), lookup, follower.dns_config(&view)).await {
+    let names = dns::ClusterNames {
+        lookup: Arc::new(lookup::ManagerLookup::new(peer.clone(), Arc::clone(&shared))),
+        translation: Arc::new(addresses.clone()),
+    };
+    let dns_config = follower.dns_config(&view, &reached.plan);
+    let dns = match dns::Server::start(dns, dataplane.clone(), names, dns_config).await {
         Ok(dns) => dns,
         Err(error) => {
             // the routes go with the device in any case
@@ -197,7 +229,7 @@ pub async fn connect<D: Dataplane>(
             return Err(error).or_hint("starting the DNS server", "see the daemon's log").map_err(leave);
         }
     };
-    tokio::spawn(follower.run(views, dns.updater(), Arc::clone(&shared), quit.clone()));
+    tokio::spawn(follower.run(views, changes, reached, dns.updater(), Arc::clone(&shared), quit.clone()));
     let facts = Facts {
         context: way.context,
         server: way.server,
@@ -205,49 +237,35 @@ pub async fn connect<D: Dataplane>(
         manager_namespace: way.manager_namespace,
         manager: peer.version().to_owned(),
         since: Instant::now(),
+        routing: config.routing,
     };
-    Ok(Session { facts, shared, flows, dns, quit, driver, serving })
+    Ok(Session { facts, shared, flows, exits, addresses, dns, quit, driver, serving })
 }
 
-async fn find_way(options: &Options, progress: &Progress) -> Result<Way, Failure> {
-    match &options.target {
-        Target::Kube(target) => {
-            let cluster = kube::find(target, progress).await?;
-            let namespace = options.namespace.clone().unwrap_or_else(|| cluster.loaded.namespace.clone());
-            Ok(Way {
-                connector: Arc::clone(&cluster.connector),
-                auth: Auth::default(),
-                transport: cluster.transport.clone(),
-                context: cluster.loaded.context.clone(),
-                server: cluster.loaded.server.clone(),
-                namespace,
-                manager_namespace: cluster.manager_namespace.clone(),
-                cluster: Some(cluster),
-            })
-        }
-        Target::Direct(url) => {
-            let direct = Direct::new(url).await?;
-            let auth = match &url.token {
-                None => Auth::default(),
-                Some(token) => Auth::bearer(token).ok_or_else(|| {
-                    Failure::new(
-                        anyhow!("the token cannot be sent"),
-                        "copy the join URL again from the manager",
-                    )
-                })?,
-            };
-            Ok(Way {
-                transport: direct.transport(),
-                connector: Arc::new(direct),
-                auth,
-                context: String::new(),
-                server: url.address(),
-                namespace: options.namespace.clone().unwrap_or_else(|| "default".to_owned()),
-                manager_namespace: String::new(),
-                cluster: None,
-            })
-        }
+/// Agents of the workloads that `--proxy-via` names.
+async fn start_exits(
+    way: &Way,
+    peer: &arrive::Peer,
+    manager: watch::Receiver<Option<flows::Exit>>,
+    routing: &Routing,
+    progress: &Progress,
+) -> Result<Exits, Failure> {
+    let workload = |exit: &Exit| match exit {
+        Exit::Workload(name) => Some(name.clone()),
+        Exit::Manager => None,
+    };
+    let workloads: Vec<String> = routing.proxy_via.iter().filter_map(|via| workload(&via.exit)).collect();
+    if !workloads.is_empty() {
+        progress.step("agents", workloads.join(", "));
     }
+    Exits::start(exits::Start {
+        client: peer.client.clone(),
+        manager,
+        cluster: way.cluster.as_ref().map(kube::Cluster::pods),
+        namespace: way.namespace.clone(),
+        workloads,
+    })
+    .await
 }
 
 impl Session {
@@ -262,13 +280,15 @@ impl Session {
             manager_namespace: self.facts.manager_namespace.clone(),
             manager: self.facts.manager.clone(),
             session: now.session,
-            subnets: now.subnets,
+            reached: now.reached,
+            virtual_addresses: self.addresses.in_use(),
+            recursion_block: self.facts.routing.recursion_block,
             dns: self.dns.status(),
             tcp_flows,
             udp_flows,
             since: self.facts.since,
-            notes: Vec::new(),
-            last_error: now.last_error,
+            notes: self.exits.notes(),
+            last_error: self.addresses.trouble().or(now.last_error),
         }
     }
 

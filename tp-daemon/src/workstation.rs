@@ -1,18 +1,18 @@
 //! The real thing: the kernel dataplane, the DNS server and the session with a manager, put together.
 
 mod request;
+mod status;
 mod taken;
 
 use std::io;
 
 use anyhow::anyhow;
-use tp_core::session::State;
 use tp_core::tun_addresses::{pick_v4, pick_v6};
 use tp_core::udp_flows::Limits;
-use tp_proto::daemon::{ConnectRequest, DnsStatus, StatusReply};
+use tp_proto::daemon::{ConnectRequest, StatusReply};
 
 use crate::backend::{Backend, Session, ThreadWork};
-use crate::dataplane::{self, Dataplane, EbpfDataplane, MapDump, PAIR_HOST, TUN_NAME};
+use crate::dataplane::{self, Dataplane, EbpfDataplane, MapDump, PAIR_HOST};
 use crate::dns;
 use crate::failure::{Failure, OrHint};
 use crate::progress::Progress;
@@ -83,41 +83,7 @@ impl Backend for Workstation {
 
 impl Session for Connection {
     fn status(&self) -> StatusReply {
-        let status = self.session.status();
-        let (manager_name, manager_version) =
-            status.manager.rsplit_once(' ').unwrap_or((status.manager.as_str(), ""));
-        StatusReply {
-            state: match status.state {
-                State::Connecting => "connecting",
-                State::Connected => "connected",
-                State::Reconnecting => "reconnecting",
-                State::Left => "quitting",
-            }
-            .to_owned(),
-            dataplane: "ebpf".to_owned(),
-            context: status.context,
-            server: status.server,
-            namespace: status.namespace,
-            manager_namespace: status.manager_namespace,
-            manager_name: manager_name.to_owned(),
-            manager_version: manager_version.to_owned(),
-            session: status.session,
-            device: TUN_NAME.to_owned(),
-            device_addresses: self.device_addresses.clone(),
-            subnets: status.subnets.iter().map(ToString::to_string).collect(),
-            dns: Some(DnsStatus {
-                mode: status.dns.mode,
-                addresses: status.dns.addresses.iter().map(ToString::to_string).collect(),
-                cluster_domain: status.dns.cluster_domain,
-                suffixes: status.dns.suffixes,
-            }),
-            tcp_flows: status.tcp_flows,
-            udp_flows: status.udp_flows,
-            connected_seconds: status.since.elapsed().as_secs(),
-            notes: [status.notes, status.dns.notes].concat(),
-            last_error: status.last_error.unwrap_or_default(),
-            ..StatusReply::default()
-        }
+        status::reply(self.session.status(), &self.dataplane, &self.device_addresses)
     }
 
     async fn serves(&self, request: &ConnectRequest) -> Result<bool, Failure> {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use tp_proto::daemon::StatusReply;
 
+use super::routing::Routing;
 use crate::output::fields;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -18,6 +19,8 @@ pub struct View {
     manager: Option<Manager>,
     #[serde(skip_serializing_if = "Option::is_none")]
     network: Option<Network>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    routing: Option<Routing>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dns: Option<Dns>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,6 +87,7 @@ impl View {
             cluster: None,
             manager: None,
             network: None,
+            routing: None,
             dns: None,
             flows: None,
             connected_seconds: None,
@@ -100,6 +104,12 @@ impl View {
             context => format!("context {context} ({})", cluster.server),
         };
         format!("{place}, namespace {}", cluster.namespace)
+    }
+
+    /// What the user should know from the start.
+    pub(crate) fn notes_on_connect(&self) -> Vec<String> {
+        let routing = self.routing.as_ref().map(Routing::notes).unwrap_or_default();
+        routing.into_iter().chain(self.notes.iter().cloned()).collect()
     }
 
     pub(super) fn text(&self) -> String {
@@ -137,6 +147,9 @@ impl View {
                 "Device",
                 format!("{} ({}), {}", network.device, network.addresses.join(", "), network.dataplane),
             ));
+        }
+        if let Some(routing) = &self.routing {
+            all.extend(routing.fields());
         }
         if let Some(dns) = &self.dns {
             all.push(("DNS", format!("{} by {}", dns.addresses.join(", "), dns.mode)));
@@ -187,6 +200,7 @@ impl From<StatusReply> for View {
                 addresses: reply.device_addresses,
                 subnets: reply.subnets,
             }),
+            routing: reply.routing.map(Routing::from),
             dns: reply.dns.map(|dns| Dns {
                 mode: dns.mode,
                 addresses: dns.addresses,

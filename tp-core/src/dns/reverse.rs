@@ -28,6 +28,11 @@ pub fn address(name: &Name) -> Option<IpAddr> {
     labels.next().is_none().then(|| Ipv6Addr::from(bits).into())
 }
 
+/// The reverse name of an address, without a trailing dot.
+pub fn name(ip: IpAddr) -> String {
+    zone(ip, if ip.is_ipv4() { 32 } else { 128 })
+}
+
 /// Zones that together hold the reverse names of every address of the network, and as few others as possible.
 pub fn zones(network: IpNet) -> Vec<String> {
     let (cut, max) = match network {
@@ -85,8 +90,7 @@ mod tests {
     use super::*;
 
     fn reverse(ip: IpAddr) -> Name {
-        let bits = if ip.is_ipv4() { 32 } else { 128 };
-        Name::parse(&zone(ip, bits)).unwrap()
+        Name::parse(&name(ip)).unwrap()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The machine's own resolver configuration, read and never written.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,6 +12,13 @@ use tp_core::dns::servers::Servers;
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The servers that systemd-resolved itself asks, when resolv.conf names only resolved.
 const BEHIND_RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+
+/// Every server that this machine's programs or its systemd-resolved may ask now.
+pub(crate) fn resolvers() -> Vec<IpAddr> {
+    let read = Read::files(RESOLV_CONF.as_ref(), BEHIND_RESOLVED.as_ref());
+    let servers = read.servers.nameservers.iter().chain(read.direct.iter()).map(SocketAddr::ip);
+    servers.collect::<BTreeSet<_>>().into_iter().collect()
+}
 
 /// What the files said when they were last read.
 #[derive(Debug)]

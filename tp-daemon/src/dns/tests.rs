@@ -5,6 +5,7 @@ mod fakes;
 mod hostile;
 mod other_names;
 mod over_tcp;
+mod virtual_addresses;
 
 use tp_core::dns::{DnsConfig, rtype};
 
@@ -15,7 +16,7 @@ pub(super) fn config() -> DnsConfig {
         cluster_domain: "cluster.local".to_owned(),
         namespace: "default".to_owned(),
         namespaces: vec!["default".to_owned(), "blue".to_owned()],
-        subnets: vec!["10.96.0.0/12".parse().unwrap()],
+        subnets: vec!["10.96.0.0/12".parse().unwrap(), "240.77.0.0/16".parse().unwrap()],
         ..DnsConfig::default()
     }
 }

@@ -17,14 +17,15 @@ use tp_core::dns::{Name, rtype};
 use tp_core::flow::Proto;
 
 use super::lookups::{Authority, Found, Lookups};
+use super::translate::{self, Translation};
 
 /// `tp-self-check.CLUSTER-DOMAIN` is answered with our own address, without asking the cluster: whoever gets it has
 /// reached us.
 pub(super) const SELF_CHECK: &str = "tp-self-check";
 
-#[derive(Debug)]
 pub(super) struct Zone {
     lookups: Lookups,
+    translation: Arc<dyn Translation>,
     addresses: Vec<IpAddr>,
     self_check: RwLock<Option<Name>>,
     loop_check: Name,
@@ -32,8 +33,13 @@ pub(super) struct Zone {
 
 impl Zone {
     /// `loop_check`: a name that nobody has, see [`Lookups::check_for_loops`].
-    pub(super) fn new(lookups: Lookups, addresses: Vec<IpAddr>, loop_check: Name) -> Self {
-        Self { lookups, addresses, self_check: RwLock::new(None), loop_check }
+    pub(super) fn new(
+        lookups: Lookups,
+        translation: Arc<dyn Translation>,
+        addresses: Vec<IpAddr>,
+        loop_check: Name,
+    ) -> Self {
+        Self { lookups, translation, addresses, self_check: RwLock::new(None), loop_check }
     }
 
     pub(super) async fn check_for_loops(&self) {
@@ -84,10 +90,16 @@ impl Zone {
             return Arc::new(Found { rcode: NXDOMAIN, records: Vec::new() });
         }
         let authority = self.authority(&name);
+        if let Some(behind) = translate::question(&name, rtype, &*self.translation) {
+            return translate::renamed(&*self.lookups.find(&behind, rtype, authority).await, &name);
+        }
+        let find = async |rtype| {
+            translate::answer(self.lookups.find(&name, rtype, authority).await, &*self.translation)
+        };
         match rtype {
             // ANY is answered with addresses: no one who asks it today wants more
-            255 => self.lookups.find(&name, rtype::A, authority).await,
-            supported if rtype::in_cluster(supported) => self.lookups.find(&name, supported, authority).await,
+            255 => find(rtype::A).await,
+            supported if rtype::in_cluster(supported) => find(supported).await,
             // Whether the name exists is all that there is to say, and the app asks for its addresses anyway.
             _ => {
                 let reverse = name.as_str().ends_with(".arpa");
@@ -121,6 +133,12 @@ impl Zone {
             Record::from_rdata(owner.clone(), 0, data)
         };
         Found { rcode: NOERROR, records: of_type.map(record).collect() }
+    }
+}
+
+impl std::fmt::Debug for Zone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Zone").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 

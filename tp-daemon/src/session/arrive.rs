@@ -8,7 +8,8 @@ use tonic::Code;
 use tp_proto::client::{ManagerClient, Tunnels, channel, manager};
 use tp_proto::manager::ClientInfo;
 
-use super::{Options, Way};
+use super::Options;
+use super::way::Way;
 use crate::failure::Failure;
 
 /// A manager that has answered.
@@ -59,6 +60,22 @@ impl Peer {
     /// Name and version, as the manager gives them.
     pub(super) fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What the manager wants its clients to be configured with, as YAML; nothing if it has nothing to say.
+    pub(super) async fn client_config(&self) -> String {
+        let mut client = self.client.clone();
+        match tokio::time::timeout(ANSWER_WITHIN, client.get_client_config(())).await {
+            Ok(Ok(config)) => String::from_utf8_lossy(&config.into_inner().config_yaml).into_owned(),
+            Ok(Err(status)) => {
+                tracing::debug!(%status, "the manager tells no configuration for clients");
+                String::new()
+            }
+            Err(_) => {
+                tracing::warn!("the manager's configuration for clients did not come in time");
+                String::new()
+            }
+        }
     }
 }
 

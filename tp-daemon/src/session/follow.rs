@@ -1,62 +1,58 @@
-//! Routes and names follow what the manager reports.
+//! Routes and names follow what the manager reports and what changes on this machine.
 
-use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tp_core::cluster::ClusterView;
 use tp_core::dns::DnsConfig;
-use tp_core::routes;
+use tp_core::routes::Plan;
 
 use super::Shared;
-use crate::dataplane::{Dataplane, Reach};
+use super::reach::{Reached, Reacher};
+use super::settings::Settings;
+use crate::dataplane::Dataplane;
 use crate::dns::Updater;
-use crate::failure::{Failure, OrHint};
+use crate::failure::Failure;
+use crate::machine;
+use crate::virtual_addresses::VirtualAddresses;
+
+/// How often virtual addresses that are over are looked for.
+const TAKE_BACK: Duration = Duration::from_secs(30);
 
 pub(super) struct Follower<D> {
-    dataplane: D,
-    transport: Vec<IpAddr>,
+    pub(super) reacher: Reacher<D>,
+    pub(super) addresses: VirtualAddresses,
+    pub(super) settings: Settings,
     /// Namespaces that the user may list; those that the manager reports are added.
-    namespaces: Vec<String>,
-    namespace: String,
+    pub(super) namespaces: Vec<String>,
+    pub(super) namespace: String,
 }
 
 impl<D: Dataplane> Follower<D> {
-    pub(super) fn new(
-        dataplane: D,
-        transport: Vec<IpAddr>,
-        namespaces: Vec<String>,
-        namespace: String,
-    ) -> Self {
-        Self { dataplane, transport, namespaces, namespace }
+    /// The first time: what cannot be resolved is an error, and nothing has been changed then.
+    pub(super) async fn start(&self, view: &ClusterView) -> Result<Reached, Failure> {
+        let (plan, machine) = self.reacher.plan(view, &self.settings.config(view).routing).await?;
+        self.reacher.refuse_conflicts(&plan.conflicts)?;
+        self.reacher.carry_out(plan, &machine, None).await
     }
 
-    pub(super) fn networks(&self, view: &ClusterView) -> Vec<IpNet> {
-        routes::wanted(view, &self.transport)
-    }
-
-    pub(super) async fn route(&self, networks: &[IpNet]) -> Result<(), Failure> {
-        self.dataplane.set_reach(&Reach::networks(networks)).await.or_hint(
-            "routing the cluster's networks",
-            "another route is in the way: `ip route show table all` lists them; disconnect the VPN that owns it",
-        )
-    }
-
-    pub(super) fn dns_config(&self, view: &ClusterView) -> DnsConfig {
+    pub(super) fn dns_config(&self, view: &ClusterView, plan: &Plan) -> DnsConfig {
         let mut namespaces = self.namespaces.clone();
         namespaces.extend(view.namespaces.iter().cloned());
         namespaces.push(self.namespace.clone());
         namespaces.sort();
         namespaces.dedup();
+        let reverse = plan.routed.iter().chain(&plan.virtual_subnets);
         DnsConfig {
             cluster_domain: view.cluster_domain.clone(),
             namespace: self.namespace.clone(),
             namespaces,
             include_suffixes: view.include_suffixes.clone(),
             exclude_suffixes: view.exclude_suffixes.clone(),
-            subnets: self.networks(view),
+            subnets: reverse.map(|placed| placed.network).collect(),
+            ..DnsConfig::default()
         }
     }
 
@@ -64,24 +60,49 @@ impl<D: Dataplane> Follower<D> {
     pub(super) async fn run(
         self,
         mut views: watch::Receiver<Option<ClusterView>>,
+        mut machine: machine::Watch,
+        mut reached: Reached,
         dns: Updater,
         shared: Arc<Shared>,
         quit: CancellationToken,
     ) {
+        let mut take_back = tokio::time::interval(TAKE_BACK);
+        take_back.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = views.changed() => if changed.is_err() { return },
+                () = machine.changed() => {}
+                _ = take_back.tick() => {
+                    self.addresses.expire(Instant::now());
+                    continue;
+                }
                 () = quit.cancelled() => return,
             }
             let Some(view) = views.borrow_and_update().clone() else { continue };
-            let networks = self.networks(&view);
-            tracing::info!(?networks, "the cluster's networks changed");
-            if let Err(failure) = self.route(&networks).await {
-                tracing::error!(error = failure.message(), "routes do not follow the cluster");
-                shared.update(|now| now.last_error = Some(failure.message()));
+            match self.again(&view, &reached).await {
+                Ok(now) => {
+                    if now.plan != reached.plan {
+                        tracing::info!(plan = ?now.plan, "what is routed has changed");
+                        dns.update(self.dns_config(&view, &now.plan)).await;
+                    }
+                    reached = now;
+                    shared.update(|status| status.reached.clone_from(&reached));
+                }
+                Err(failure) => {
+                    tracing::error!(error = failure.message(), "routes do not follow the cluster");
+                    shared.update(|status| status.last_error = Some(failure.message()));
+                }
             }
-            shared.update(|now| now.subnets.clone_from(&networks));
-            dns.update(self.dns_config(&view)).await;
         }
+    }
+
+    /// What is in the way from now on is handled by the same policy as on connect, except that it cannot stop what
+    /// stands: the networks in conflict are given up, and the status tells.
+    async fn again(&self, view: &ClusterView, before: &Reached) -> Result<Reached, Failure> {
+        let (plan, machine) = self.reacher.plan(view, &self.settings.config(view).routing).await?;
+        for conflict in plan.conflicts.iter().filter(|conflict| !before.plan.conflicts.contains(conflict)) {
+            tracing::warn!(?conflict, "a network of the cluster is not reachable any more");
+        }
+        self.reacher.carry_out(plan, &machine, Some(&before.plan)).await
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::anyhow;
+use tp_core::conflicts::CommandLine;
 use tp_core::join::{JoinUrl, Security};
 use tp_proto::daemon::connect_request::Target as Wire;
 use tp_proto::daemon::{ConnectRequest, KubeTarget};
@@ -12,13 +13,34 @@ use crate::kube;
 use crate::session::{Options, Status, Target};
 
 pub(super) fn options(request: ConnectRequest) -> Result<Options, Failure> {
+    let command = command_line(&request);
     let target = match request.target {
         Some(Wire::ManagerUrl(url)) => Target::Direct(join_url(&url, request.insecure_plaintext)?),
         Some(Wire::Kube(target)) => Target::Kube(Box::new(target)),
         None => Target::Kube(Box::default()),
     };
     let namespace = (!request.namespace.is_empty()).then_some(request.namespace);
-    Ok(Options { target, namespace, client_name: client_name() })
+    Ok(Options { target, namespace, client_name: client_name(), command })
+}
+
+/// What to type for this very connection, without what must not be shown again.
+fn command_line(request: &ConnectRequest) -> CommandLine {
+    let mut command = CommandLine::default().0;
+    let mut flag = |name: &str, value: &str| {
+        if !value.is_empty() {
+            command.push_str(&format!(" --{name} {value}"));
+        }
+    };
+    match &request.target {
+        Some(Wire::ManagerUrl(_)) => flag("manager", "URL"),
+        Some(Wire::Kube(target)) => {
+            flag("context", &target.context);
+            flag("manager-namespace", &target.manager_namespace);
+        }
+        None => {}
+    }
+    flag("namespace", &request.namespace);
+    CommandLine(command)
 }
 
 /// Whether `request` means the connection that there is. One that names nothing at all does.

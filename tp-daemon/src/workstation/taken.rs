@@ -1,54 +1,52 @@
-//! The networks this machine uses already.
+//! The networks this machine uses already, where the TUN must not have its addresses.
 
 use std::io;
-use std::net::IpAddr;
 
-use futures_util::TryStreamExt;
 use ipnet::IpNet;
-use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage};
-use rtnetlink::{Handle, RouteMessageBuilder};
+use tp_core::machine::Machine;
 
-/// Of all routes, in whatever table, and of all interfaces.
+use crate::machine;
+
+/// Of all routes, in whatever table, of all interfaces, and the resolvers.
 pub(super) fn networks() -> io::Result<Vec<IpNet>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let (connection, handle, _) = rtnetlink::new_connection()?;
-        tokio::spawn(connection);
-        let mut taken = Vec::new();
-        let v4 = RouteMessageBuilder::<std::net::Ipv4Addr>::new().build();
-        let v6 = RouteMessageBuilder::<std::net::Ipv6Addr>::new().build();
-        for family in [v4, v6] {
-            taken.extend(routes(&handle, family).await.map_err(io::Error::other)?);
-        }
-        taken.extend(addresses(&handle).await.map_err(io::Error::other)?);
-        Ok(taken)
-    })
+    Ok(of(&runtime.block_on(machine::look())?))
 }
 
-async fn routes(handle: &Handle, family: RouteMessage) -> Result<Vec<IpNet>, rtnetlink::Error> {
-    let mut routes = handle.route().get(family).execute();
-    let mut found = Vec::new();
-    while let Some(route) = routes.try_next().await? {
-        let destination = route.attributes.iter().find_map(|attribute| match attribute {
-            RouteAttribute::Destination(RouteAddress::Inet(ip)) => Some(IpAddr::V4(*ip)),
-            RouteAttribute::Destination(RouteAddress::Inet6(ip)) => Some(IpAddr::V6(*ip)),
-            _ => None,
-        });
-        found.extend(destination.and_then(|ip| IpNet::new(ip, route.header.destination_prefix_length).ok()));
-    }
-    Ok(found)
+/// Default routes take nothing, nor do the halves and eighths by which VPNs outdo them.
+fn of(machine: &Machine) -> Vec<IpNet> {
+    let routes = machine.routes.iter().map(|route| route.network).filter(|net| net.prefix_len() > 3);
+    let addresses = machine.addresses.iter().map(|address| address.net);
+    let resolvers = machine.resolvers.iter().copied().map(IpNet::from);
+    routes.chain(addresses).chain(resolvers).collect()
 }
 
-async fn addresses(handle: &Handle) -> Result<Vec<IpNet>, rtnetlink::Error> {
-    let mut addresses = handle.address().get().execute();
-    let mut found = Vec::new();
-    while let Some(address) = addresses.try_next().await? {
-        let ip = address.attributes.iter().find_map(|attribute| match attribute {
-            AddressAttribute::Address(ip) => Some(*ip),
-            _ => None,
-        });
-        found.extend(ip.and_then(|ip| IpNet::new(ip, address.header.prefix_len).ok()));
+#[cfg(test)]
+mod tests {
+    use tp_core::machine::{Address, Route, RouteKind};
+
+    use super::*;
+
+    #[test]
+    fn a_vpn_that_takes_everything_leaves_room_for_the_tun() {
+        let net = |text: &str| -> IpNet { text.parse().unwrap() };
+        let route = |text: &str| Route {
+            table: 254,
+            network: net(text),
+            kind: RouteKind::Unicast,
+            link: Some(3),
+            gateway: None,
+            metric: 0,
+        };
+        let machine = Machine {
+            routes: ["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "2000::/3", "10.0.0.0/8"].map(route).into(),
+            addresses: vec![Address { link: 3, net: net("10.9.0.2/32") }],
+            resolvers: vec!["198.18.84.114".parse().unwrap()],
+            ..Machine::default()
+        };
+        let taken = of(&machine);
+        assert_eq!(taken, ["10.0.0.0/8", "10.9.0.2/32", "198.18.84.114/32"].map(net));
+        let v4 = tp_core::tun_addresses::pick_v4(&taken).unwrap();
+        assert_eq!(v4.device, "198.19.84.113/30".parse().unwrap());
     }
-    Ok(found)
 }

@@ -16,7 +16,10 @@ use tp_core::vips::Change;
 use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Reach};
 use crate::dns::machine::Machine;
 use crate::dns::upstream::{read_message, write_message};
-use crate::dns::{Answer, ClusterLookup, DnsHandle, Looking, LookupError, Prepared, Server};
+use crate::dns::{
+    Answer, ClusterLookup, ClusterNames, DnsHandle, Looking, LookupError, NoneLeft, Prepared, Server,
+    Translation,
+};
 
 /// A running server with everything around it.
 pub(in crate::dns) struct Bench {
@@ -32,8 +35,8 @@ impl Bench {
         let plane = Plane::new(own.address).await;
         let server = plane.server;
         let nowhere = Machine::at("/nonexistent".into(), "/nonexistent".into());
-        let lookup = Arc::new(cluster.clone());
-        let handle = Server::start_on(Prepared::default(), plane.clone(), lookup, super::config(), nowhere)
+        let names = ClusterNames { lookup: Arc::new(cluster.clone()), translation: Arc::new(Shifted) };
+        let handle = Server::start_on(Prepared::default(), plane.clone(), names, super::config(), nowhere)
             .await
             .unwrap();
         Self { handle, plane, cluster, own, server }
@@ -205,6 +208,37 @@ impl ClusterLookup for Cluster {
             }
             known.unwrap_or(Ok(Answer { rcode: 3, records: Bytes::new() }))
         })
+    }
+}
+
+/// 10.77.0.0/16 is known as 240.77.0.0/16, fd77::/16 as fd78::/16, and 10.78.0.0/16 has no virtual address left.
+#[derive(Clone, Copy)]
+struct Shifted;
+
+impl Translation for Shifted {
+    fn to_app(&self, cluster: IpAddr) -> Result<Option<IpAddr>, NoneLeft> {
+        match cluster {
+            IpAddr::V4(v4) if v4.octets()[..2] == [10, 77] => {
+                let [_, rest @ ..] = v4.octets();
+                Ok(Some([240, rest[0], rest[1], rest[2]].into()))
+            }
+            IpAddr::V4(v4) if v4.octets()[..2] == [10, 78] => Err(NoneLeft),
+            IpAddr::V6(v6) if v6.segments()[0] == 0xfd77 => {
+                let [_, rest @ ..] = v6.segments();
+                Ok(Some([0xfd78, rest[0], rest[1], rest[2], rest[3], rest[4], rest[5], rest[6]].into()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn to_cluster(&self, vip: IpAddr) -> Option<IpAddr> {
+        match vip {
+            IpAddr::V4(v4) if v4.octets()[..2] == [240, 77] => {
+                let [_, rest @ ..] = v4.octets();
+                Some([10, rest[0], rest[1], rest[2]].into())
+            }
+            _ => None,
+        }
     }
 }
 
