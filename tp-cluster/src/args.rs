@@ -57,6 +57,11 @@ pub struct StandaloneArgs {
     #[arg(long = "subnet", requires = "standalone", value_name = "CIDR")]
     pub subnets: Vec<IpNet>,
 
+    /// Address of a machine that runs what is behind this manager, where the client can see it too, e.g. a VM; may be
+    /// given more than once. Clients refuse connections into the tunnel that come from its side: they would go in circles
+    #[arg(long = "node-address", requires = "standalone", value_name = "IP")]
+    pub node_addresses: Vec<IpAddr>,
+
     /// DNS server to ask [default: those of /etc/resolv.conf, for complete names only]
     #[arg(long, requires = "standalone", value_name = "ADDR[:PORT]", value_parser = dns_server)]
     pub dns: Vec<SocketAddr>,

@@ -1,5 +1,6 @@
 //! `tp-traffic manager`: serves clients in a cluster, or standalone.
 
+mod agents;
 mod cluster;
 mod dial;
 mod dns;
@@ -29,6 +30,7 @@ use tp_core::sessions::Limits;
 
 use crate::args::ManagerArgs;
 use crate::log::LevelHandle;
+use agents::LogLevels;
 use cluster::{Cluster, Fixed, Networks};
 use dns::Names;
 use policy::Policy;
@@ -51,6 +53,7 @@ struct Shared {
     /// UID of the manager's namespace; all zero until it is known.
     cluster_id: watch::Receiver<String>,
     log_level: LevelHandle,
+    agents_log_level: LogLevels,
     stopping: Stopping,
 }
 
@@ -124,6 +127,7 @@ pub async fn start(args: &ManagerArgs, log_level: LevelHandle) -> Result<Running
         client_config: args.client.client_config.clone(),
         cluster_id: place.cluster_id,
         log_level,
+        agents_log_level: LogLevels::default(),
         stopping: stopping.clone(),
     });
     let (tls, token, join) = match place.entrance {

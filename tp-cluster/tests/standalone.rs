@@ -1,6 +1,8 @@
 //! A standalone manager on loopback, driven over its wire.
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
+#[path = "standalone/agents.rs"]
+mod agents;
 #[path = "standalone/dial.rs"]
 mod dial;
 #[path = "standalone/entrance.rs"]

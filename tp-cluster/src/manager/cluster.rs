@@ -17,6 +17,8 @@ pub(super) struct Networks {
     pub service_subnets: Vec<IpNet>,
     pub pod_subnets: Vec<IpNet>,
     pub namespaces: Vec<String>,
+    /// Of the nodes, sorted; empty if we may not read them.
+    pub node_addresses: Vec<IpAddr>,
 }
 
 /// What stays as it was at the start.
@@ -74,6 +76,7 @@ impl Fixed {
             service_subnets: wire(&networks.service_subnets),
             pod_subnets: wire(&networks.pod_subnets),
             namespaces: networks.namespaces.clone(),
+            node_addresses: networks.node_addresses.iter().map(|ip| ip_to_bytes(*ip).into()).collect(),
             manager_pod_ip: ip.clone(),
             manager_pod_port: self.manager_port.into(),
             routing: Some(Routing {
@@ -132,6 +135,12 @@ mod tests {
         assert_eq!(late, first);
         assert_eq!(late.dns.unwrap().cluster_domain, "cluster.local.");
         assert_eq!(late.manager_pod_ip.len(), 4);
+        // the nodes belong to the state
+        let nodes = vec!["192.168.49.2".parse().unwrap()];
+        tx.send_replace(networks("10.244.9.0/24").map(|now| Networks { node_addresses: nodes, ..now }));
+        assert_eq!(early.next().await.unwrap().node_addresses, [&[192, 168, 49, 2][..]]);
+        tx.send_replace(networks("10.244.9.0/24"));
+        early.next().await.unwrap();
         // the same state again is no news
         tx.send_replace(networks("10.244.9.0/24"));
         tx.send_replace(networks("10.244.0.0/16"));

@@ -4,6 +4,7 @@
 
 mod follow;
 mod namespaces;
+mod nodes;
 mod pods;
 mod services;
 
@@ -46,6 +47,7 @@ struct Parts {
     service_subnets: Option<Vec<IpNet>>,
     pod_subnets: Option<Vec<IpNet>>,
     namespaces: Option<Vec<String>>,
+    node_addresses: Option<Vec<IpAddr>>,
 }
 
 type Report = Arc<watch::Sender<Parts>>;
@@ -72,7 +74,8 @@ pub(super) fn watch(client: &Client, around: &Surroundings) -> watch::Receiver<O
     tokio::spawn(publish(report.subscribe(), networks));
     tokio::spawn(services::run(client.clone(), around.clone(), Arc::clone(&report)));
     tokio::spawn(pods::run(client.clone(), around.clone(), Arc::clone(&report)));
-    tokio::spawn(namespaces::run(client.clone(), around.clone(), report));
+    tokio::spawn(namespaces::run(client.clone(), around.clone(), Arc::clone(&report)));
+    tokio::spawn(nodes::run(client.clone(), around.clone(), report));
     receiver
 }
 
@@ -90,23 +93,23 @@ pub(super) fn cluster_id(client: &Client, namespace: &str, unknown: &str) -> wat
 }
 
 async fn publish(mut parts: watch::Receiver<Parts>, networks: watch::Sender<Option<Networks>>) {
-    let complete = |parts: &Parts| {
-        parts.service_subnets.is_some() && parts.pod_subnets.is_some() && parts.namespaces.is_some()
-    };
+    let complete = |parts: &Parts| missing(parts).is_empty();
     if tokio::time::timeout(PATIENCE, parts.wait_for(complete)).await.is_err() {
         tracing::warn!("the API server has not told everything yet: {}", missing(&parts.borrow()));
     }
     loop {
-        let Parts { service_subnets, pod_subnets, namespaces } = parts.borrow_and_update().clone();
+        let Parts { service_subnets, pod_subnets, namespaces, node_addresses } =
+            parts.borrow_and_update().clone();
         let now = Networks {
             service_subnets: service_subnets.unwrap_or_default(),
             pod_subnets: pod_subnets.unwrap_or_default(),
             namespaces: namespaces.unwrap_or_default(),
+            node_addresses: node_addresses.unwrap_or_default(),
         };
         networks.send_if_modified(|last| {
             let changed = last.as_ref() != Some(&now);
             if changed {
-                tracing::info!(services = ?now.service_subnets, pods = ?now.pod_subnets, namespaces = now.namespaces.len(), "cluster networks");
+                tracing::info!(services = ?now.service_subnets, pods = ?now.pod_subnets, namespaces = now.namespaces.len(), nodes = ?now.node_addresses, "cluster networks");
                 *last = Some(now);
             }
             changed
@@ -123,6 +126,7 @@ fn missing(parts: &Parts) -> String {
         (parts.service_subnets.is_none(), "service subnets"),
         (parts.pod_subnets.is_none(), "pod subnets"),
         (parts.namespaces.is_none(), "namespaces"),
+        (parts.node_addresses.is_none(), "node addresses"),
     ];
     let missing: Vec<_> = parts.iter().filter(|(missing, _)| *missing).map(|(_, what)| *what).collect();
     missing.join(", ")
@@ -143,6 +147,7 @@ mod tests {
         tokio::spawn(publish(parts.subscribe(), networks));
         parts.send_modify(|parts| parts.service_subnets = nets("10.96.0.0/16"));
         parts.send_modify(|parts| parts.namespaces = Some(vec![]));
+        parts.send_modify(|parts| parts.node_addresses = Some(vec![]));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(told.borrow_and_update().is_none());
         parts.send_modify(|parts| parts.pod_subnets = nets("10.244.0.0/24"));
@@ -160,6 +165,6 @@ mod tests {
         tokio::spawn(publish(parts.subscribe(), networks));
         told.changed().await.unwrap();
         assert_eq!(told.borrow().as_ref().unwrap().service_subnets, nets("10.96.0.0/16").unwrap());
-        assert_eq!(missing(&parts.borrow()), "pod subnets, namespaces");
+        assert_eq!(missing(&parts.borrow()), "pod subnets, namespaces, node addresses");
     }
 }

@@ -1,5 +1,5 @@
-//! The RPCs of `telepresence.manager.Manager` (facts/telepresence-wire.md §2). Those that serve agents and intercepts
-//! answer Unimplemented, or what a client without intercepts needs to hear.
+//! The RPCs of `telepresence.manager.Manager` (facts/telepresence-wire.md §2). Those that serve intercepts answer
+//! Unimplemented, or what clients and agents without intercepts need to hear.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tp_proto::manager as wire;
 use tp_proto::manager::manager_server::Manager;
 use tp_proto::stream::{FrameReceiver, outgoing};
 
-use super::{Shared, tunnel};
+use super::{Shared, agents, tunnel};
 
 #[derive(Clone, Debug)]
 pub(super) struct Service(pub(super) Arc<Shared>);
@@ -58,10 +58,7 @@ impl Manager for Service {
             namespace: info.namespace,
         };
         let (name, namespace) = (client.name.clone(), client.namespace.clone());
-        let session_id = self.0.sessions.arrive(client).map_err(|error| match error {
-            ArriveError::Full(_) => Status::resource_exhausted(error.to_string()),
-            _ => Status::invalid_argument(error.to_string()),
-        })?;
+        let session_id = self.0.sessions.arrive(client).map_err(|error| not_admitted(&error))?;
         tracing::info!(session = session_id, client = name, namespace, "client arrived");
         let cluster_id = self.0.cluster_id.borrow().clone();
         Ok(Response::new(wire::SessionInfo { session_id, cluster_id, install_id: Some(install_id) }))
@@ -75,13 +72,14 @@ impl Manager for Service {
     async fn depart(&self, request: Request<wire::SessionInfo>) -> Reply<()> {
         let session = request.into_inner().session_id;
         if self.0.sessions.depart(&session) {
-            tracing::info!(session, "client departed");
+            tracing::info!(session, "departed");
         }
         Ok(Response::new(()))
     }
 
     async fn set_log_level(&self, request: Request<wire::LogLevelRequest>) -> Reply<()> {
         let request = request.into_inner();
+        self.0.agents_log_level.set(request.clone());
         // a negative or absurd duration means the same as none: until changed
         let duration = request.duration.and_then(|duration| Duration::try_from(duration).ok());
         self.0.log_level.set(&request.log_level, duration);
@@ -125,15 +123,19 @@ impl Manager for Service {
         &self,
         request: Request<wire::SessionInfo>,
     ) -> Reply<Self::WatchAgentPodsStream> {
-        let ended = self.session(&request.into_inner().session_id)?;
-        Ok(Response::new(self.snapshot(wire::AgentPodInfoSnapshot::default(), ended)))
+        let session = request.into_inner().session_id;
+        let ended = self.session(&session)?;
+        let namespace = self.0.sessions.client(&session).unwrap_or_default().namespace;
+        let pods = agents::snapshots(self.0.sessions.agents(), move |all| agents::pods(all, &namespace));
+        Ok(Response::new(self.until_stopped(until(pods, ended))))
     }
 
     type WatchAgentsStream = Items<wire::AgentInfoSnapshot>;
 
     async fn watch_agents(&self, request: Request<wire::SessionInfo>) -> Reply<Self::WatchAgentsStream> {
         let ended = self.session(&request.into_inner().session_id)?;
-        Ok(Response::new(self.snapshot(wire::AgentInfoSnapshot::default(), ended)))
+        let infos = agents::snapshots(self.0.sessions.agents(), agents::infos);
+        Ok(Response::new(self.until_stopped(until(infos, ended))))
     }
 
     type WatchInterceptsStream = Items<wire::InterceptInfoSnapshot>;
@@ -158,18 +160,30 @@ impl Manager for Service {
 
     type WatchLookupDNSStream = Items<wire::DnsRequest>;
 
-    async fn watch_lookup_dns(&self, _: Request<wire::SessionInfo>) -> Reply<Self::WatchLookupDNSStream> {
-        Err(no_agents())
+    /// Names are looked up by the manager itself: an agent that follows is asked nothing.
+    async fn watch_lookup_dns(
+        &self,
+        request: Request<wire::SessionInfo>,
+    ) -> Reply<Self::WatchLookupDNSStream> {
+        // an unknown session hears so at once, where Telepresence's manager leaves it waiting: the agent arrives anew
+        let ended = self.session(&request.into_inner().session_id)?;
+        Ok(Response::new(self.until_stopped(until(stream::pending(), ended))))
     }
 
     type WatchLogLevelStream = Items<wire::LogLevelRequest>;
 
     async fn watch_log_level(&self, _: Request<()>) -> Reply<Self::WatchLogLevelStream> {
-        Err(no_agents())
+        Ok(Response::new(self.until_stopped(self.0.agents_log_level.subscribe())))
     }
 
-    async fn arrive_as_agent(&self, _: Request<wire::AgentInfo>) -> Reply<wire::SessionInfo> {
-        Err(no_agents())
+    async fn arrive_as_agent(&self, request: Request<wire::AgentInfo>) -> Reply<wire::SessionInfo> {
+        let agent = agents::from_wire(request.into_inner());
+        let (workload, namespace, pod) =
+            (agent.workload.clone(), agent.namespace.clone(), agent.pod_name.clone());
+        let session_id = self.0.sessions.arrive_agent(agent).map_err(|error| not_admitted(&error))?;
+        tracing::info!(session = session_id, workload, namespace, pod, "agent arrived");
+        let cluster_id = self.0.cluster_id.borrow().clone();
+        Ok(Response::new(wire::SessionInfo { session_id, cluster_id, install_id: None }))
     }
 
     async fn get_agent_image_fqn(&self, _: Request<()>) -> Reply<wire::AgentImageFqn> {
@@ -177,39 +191,54 @@ impl Manager for Service {
         Err(Status::unavailable("this manager injects no agents"))
     }
 
+    /// Nothing was asked, so an answer is a late one: those are dropped without a word.
     async fn agent_lookup_dns_response(&self, _: Request<wire::DnsAgentResponse>) -> Reply<()> {
-        Err(no_agents())
+        Ok(Response::new(()))
     }
 
-    async fn ensure_agent(&self, _: Request<wire::EnsureAgentRequest>) -> Reply<()> {
-        Err(no_agents())
+    async fn ensure_agent(&self, request: Request<wire::EnsureAgentRequest>) -> Reply<()> {
+        let request = request.into_inner();
+        let client = self.0.sessions.client(&session_id(request.session)).ok_or_else(unknown_session)?;
+        agents::ensure(self.0.sessions.agents(), &client.namespace, &request.name).await?;
+        Ok(Response::new(()))
     }
 
     async fn prepare_intercept(
         &self,
         _: Request<wire::CreateInterceptRequest>,
     ) -> Reply<wire::PreparedIntercept> {
-        Err(no_agents())
+        Err(no_intercepts())
     }
 
     async fn create_intercept(&self, _: Request<wire::CreateInterceptRequest>) -> Reply<wire::InterceptInfo> {
-        Err(no_agents())
+        Err(no_intercepts())
     }
 
     async fn remove_intercept(&self, _: Request<wire::RemoveInterceptRequest2>) -> Reply<()> {
-        Err(no_agents())
+        Err(no_intercepts())
     }
 
     async fn get_intercept(&self, _: Request<wire::GetInterceptRequest>) -> Reply<wire::InterceptInfo> {
-        Err(no_agents())
+        Err(no_intercepts())
     }
 
-    async fn review_intercept(&self, _: Request<wire::ReviewInterceptRequest>) -> Reply<()> {
-        Err(no_agents())
+    /// A review by nobody is ignored; there is no intercept that an agent could review.
+    async fn review_intercept(&self, request: Request<wire::ReviewInterceptRequest>) -> Reply<()> {
+        if self.0.sessions.is_agent(&session_id(request.into_inner().session)) {
+            return Err(Status::not_found("there is no such intercept"));
+        }
+        Ok(Response::new(()))
     }
 
-    async fn report_metrics(&self, _: Request<wire::TunnelMetrics>) -> Reply<()> {
-        Err(no_agents())
+    async fn report_metrics(&self, request: Request<wire::TunnelMetrics>) -> Reply<()> {
+        let wire::TunnelMetrics { client_session_id, ingress_bytes, egress_bytes } = request.into_inner();
+        tracing::debug!(
+            client = client_session_id,
+            ingress_bytes,
+            egress_bytes,
+            "a flow through an agent ended"
+        );
+        Ok(Response::new(()))
     }
 }
 
@@ -244,6 +273,13 @@ fn unknown_session() -> Status {
     Status::not_found("this manager does not know the session")
 }
 
-fn no_agents() -> Status {
-    Status::unimplemented("this manager has no agents and no intercepts")
+fn no_intercepts() -> Status {
+    Status::unimplemented("this manager has no intercepts yet")
+}
+
+fn not_admitted(error: &ArriveError) -> Status {
+    match error {
+        ArriveError::Full(_) => Status::resource_exhausted(error.to_string()),
+        _ => Status::invalid_argument(error.to_string()),
+    }
 }

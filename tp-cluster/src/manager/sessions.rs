@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tp_core::sessions::{ArriveError, Client, Limits, Sessions};
+use tp_core::sessions::{Agent, ArriveError, Client, Limits, Sessions};
+
+use super::agents::Agents;
 
 /// How often expired sessions are looked for (facts/telepresence-wire.md §2.3).
 const SWEEP: Duration = Duration::from_secs(5);
@@ -15,6 +17,8 @@ const SWEEP: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Registry {
     table: Mutex<Table>,
+    /// Those in the table, sorted. Written under the table's lock.
+    agents: watch::Sender<Vec<Agent>>,
     max_flows: usize,
     started: Instant,
 }
@@ -39,6 +43,8 @@ pub(super) struct FlowSlot(#[expect(dead_code, reason = "held for its drop")] Ow
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum NoFlow {
     UnknownSession,
+    /// It is an agent's: agents open streams for intercepted connections only, and there are none yet.
+    NotAClient,
     /// The session has as many flows as it may have.
     TooMany,
 }
@@ -48,7 +54,12 @@ impl Registry {
         let table = Table { sessions: Sessions::new(limits), lives: HashMap::new() };
         // a semaphore cannot count further
         let max_flows = max_flows.min(Semaphore::MAX_PERMITS);
-        Self { table: Mutex::new(table), max_flows, started: Instant::now() }
+        Self {
+            table: Mutex::new(table),
+            agents: watch::Sender::default(),
+            max_flows,
+            started: Instant::now(),
+        }
     }
 
     /// Admits a client; its session id is random.
@@ -56,9 +67,27 @@ impl Registry {
         let id = random_uuid();
         let mut table = self.lock();
         table.sessions.arrive(id.clone(), client, self.now())?;
-        let life = Life { ended: CancellationToken::new(), flows: Arc::new(Semaphore::new(self.max_flows)) };
-        table.lives.insert(id.clone(), life);
+        table.lives.insert(id.clone(), self.life());
         Ok(id)
+    }
+
+    /// Admits an agent. Its id says that it is one (facts/telepresence-wire.md §2.3).
+    pub(super) fn arrive_agent(&self, agent: Agent) -> Result<String, ArriveError> {
+        let id = format!("agent:{}", random_uuid());
+        let mut table = self.lock();
+        table.sessions.arrive_agent(id.clone(), agent, self.now())?;
+        table.lives.insert(id.clone(), self.life());
+        self.tell_agents(&table);
+        Ok(id)
+    }
+
+    /// All agents, as they come and go.
+    pub(super) fn agents(&self) -> Agents {
+        self.agents.subscribe()
+    }
+
+    pub(super) fn is_agent(&self, id: &str) -> bool {
+        self.lock().sessions.agent(id).is_some()
     }
 
     #[must_use]
@@ -71,7 +100,9 @@ impl Registry {
     pub(super) fn depart(&self, id: &str) -> bool {
         let mut table = self.lock();
         table.end(id);
-        table.sessions.depart(id)
+        let known = table.sessions.depart(id);
+        self.tell_agents(&table);
+        known
     }
 
     pub(super) fn client(&self, id: &str) -> Option<Client> {
@@ -89,6 +120,9 @@ impl Registry {
         let mut table = self.lock();
         if !table.sessions.remain(id, now) {
             return Err(NoFlow::UnknownSession);
+        }
+        if table.sessions.client(id).is_none() {
+            return Err(NoFlow::NotAClient);
         }
         let life = table.lives.get(id).ok_or(NoFlow::UnknownSession)?;
         let slot = Arc::clone(&life.flows).try_acquire_owned().map_err(|_| NoFlow::TooMany)?;
@@ -110,7 +144,23 @@ impl Registry {
                 tracing::info!(session = id, "session expired");
                 table.end(&id);
             }
+            self.tell_agents(&table);
         }
+    }
+
+    /// A word to whoever follows the agents, if they changed.
+    fn tell_agents(&self, table: &Table) {
+        let mut now: Vec<Agent> = table.sessions.agents().cloned().collect();
+        now.sort();
+        self.agents.send_if_modified(|agents| {
+            let changed = *agents != now;
+            *agents = now;
+            changed
+        });
+    }
+
+    fn life(&self) -> Life {
+        Life { ended: CancellationToken::new(), flows: Arc::new(Semaphore::new(self.max_flows)) }
     }
 
     fn now(&self) -> Duration {
@@ -177,6 +227,35 @@ mod tests {
         assert!(registry.flow(&two).is_ok());
         drop(slot);
         assert!(registry.flow(&one).is_ok());
+    }
+
+    #[test]
+    fn agents_are_told_as_they_come_and_go_and_have_no_flows() {
+        let mechanism = tp_core::sessions::Mechanism {
+            name: "tcp".into(),
+            product: "tp".into(),
+            version: "0.1.0".into(),
+        };
+        let agent = Agent {
+            namespace: "default".into(),
+            workload: "echo".into(),
+            product: "tp".into(),
+            version: "0.1.0".into(),
+            mechanisms: vec![mechanism],
+            ..Agent::default()
+        };
+        let registry = Registry::new(Limits::default(), 1);
+        let mut agents = registry.agents();
+        let id = registry.arrive_agent(agent.clone()).unwrap();
+        assert!(id.starts_with("agent:") && id.len() == 42, "{id}");
+        assert_eq!(*agents.borrow_and_update(), [agent]);
+        assert!(registry.is_agent(&id) && registry.remain(&id));
+        assert_eq!(registry.flow(&id).unwrap_err(), NoFlow::NotAClient);
+        // a client is no news
+        registry.arrive(client()).unwrap();
+        assert!(!agents.has_changed().unwrap());
+        assert!(registry.depart(&id));
+        assert_eq!(*agents.borrow_and_update(), []);
     }
 
     #[test]

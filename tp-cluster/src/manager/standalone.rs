@@ -78,6 +78,7 @@ fn networks(args: &StandaloneArgs) -> Result<Networks> {
     }
     Ok(Networks {
         pod_subnets: tp_core::subnets::merged(args.subnets.iter().copied()),
+        node_addresses: args.node_addresses.clone(),
         ..Networks::default()
     })
 }

@@ -36,6 +36,10 @@ pub(super) async fn serve(shared: Arc<Shared>, rx: FrameReceiver, tx: FrameSende
         Err(NoFlow::UnknownSession) => {
             return stream.tx.fail(Status::not_found("this manager does not know the session")).await;
         }
+        Err(NoFlow::NotAClient) => {
+            let text = "an agent's stream is answered only for an intercepted connection";
+            return stream.tx.fail(Status::failed_precondition(text)).await;
+        }
         Err(NoFlow::TooMany) => {
             tracing::warn!(session = info.session, id = %info.id, "too many flows of one session");
             return reject(stream, DialError::Other, "too many flows of this session".into()).await;

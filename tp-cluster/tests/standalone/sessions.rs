@@ -65,7 +65,8 @@ async fn the_client_configuration_follows_its_file() {
 
 #[tokio::test]
 async fn the_cluster_as_a_client_hears_of_it() {
-    let flags = "--also-proxy 192.0.2.0/24 --never-proxy 10.9.0.0/16 --dns-exclude-suffixes .com";
+    let flags = "--also-proxy 192.0.2.0/24 --never-proxy 10.9.0.0/16 --dns-exclude-suffixes .com \
+                 --node-address 192.168.49.2 --node-address fd00::2";
     let Site { mut client, session, running, .. } = Site::with(flags).await;
     let mut infos = client.watch_cluster_info(session).await.unwrap().into_inner();
     let info = infos.message().await.unwrap().unwrap();
@@ -77,6 +78,7 @@ async fn the_cluster_as_a_client_hears_of_it() {
     assert_eq!(dns.cluster_domain, "cluster.local.");
     assert_eq!(dns.exclude_suffixes, [".com"]);
     assert!(!dns.kube_ip.is_empty());
+    assert_eq!(info.node_addresses.iter().map(bytes::Bytes::len).collect::<Vec<_>>(), [4, 16]);
     // the stream stays open until the manager stops
     let stop = tokio::spawn(running.stop());
     assert!(infos.next().await.is_none());
