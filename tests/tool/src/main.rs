@@ -1,7 +1,8 @@
 //! `tp-probe`: the program the tests put at both ends of a connection. It knows nothing of tp.
 //!
-//! Server: `tp-probe serve NAME` in the cluster, `tp-probe dns ...` as a name server.
+//! Server: `tp-probe serve NAME` in the cluster, `tp-probe dns ...` as a name server, `tp-probe agent ...` beside a workload.
 //! Client: every other verb does one thing on the workstation and prints one JSON object.
+mod agent;
 mod client;
 mod dns_message;
 mod dns_server;
@@ -18,6 +19,8 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 tp-probe serve NAME [ADDRESS]...           echo 7777 tcp/udp, script 7000, who 7778 tcp/udp, HTTP 80 and 8080
+tp-probe serve-at NAME ADDRESS:PORT        there only: who on tcp, echo on udp
+tp-probe agent WORKLOAD NAMESPACE POD POD-IP MANAGER [TOKEN CERTIFICATE]   a traffic-agent; MANAGER is a URL
 tp-probe dns ADDR:53 LOG NAME=IP[,IP]...   name server; `*.SUFFIX=IP` matches below SUFFIX, `NAME=` is an empty answer
 tp-probe connect HOST:PORT [SECONDS]       how connect() ends: open, ECONNREFUSED, ...
 tp-probe echo HOST:PORT TEXT               one line there and back
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["serve", name, addresses @ ..] => server::serve(name, addresses),
+        ["serve-at", name, address] => server::serve_at(name, address),
+        ["agent", rest @ ..] => agent::run(rest),
         ["dns", listen, log, records @ ..] => dns_server::serve(listen, log, records),
         ["connect", to, rest @ ..] => client::connect(to, rest.first().and_then(|s| s.parse().ok())),
         ["echo", to, text] => client::echo(to, text),

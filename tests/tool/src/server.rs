@@ -23,14 +23,7 @@ pub(crate) fn serve(name: &str, addresses: &[&str]) -> io::Result<Value> {
         stream.shutdown(Shutdown::Write)
     })?;
     let who = name.clone();
-    tcp(7778, move |mut stream| {
-        writeln!(
-            stream,
-            "peer={} here={} name={who}",
-            plain(stream.peer_addr()?),
-            plain(stream.local_addr()?)
-        )
-    })?;
+    tcp(7778, move |stream| tell_who(stream, &who))?;
     tcp(script::PORT, move |stream| script::serve(&stream, &reports))?;
     for port in [80, 8080] {
         let name = name.clone();
@@ -52,6 +45,23 @@ pub(crate) fn serve(name: &str, addresses: &[&str]) -> io::Result<Value> {
     }
 }
 
+/// Who is talking to whom on TCP, echo on UDP, on one address only. Runs until it is killed.
+pub(crate) fn serve_at(name: &str, address: &str) -> io::Result<Value> {
+    let address: SocketAddr = address.parse().map_err(io::Error::other)?;
+    let who = name.to_owned();
+    tcp_at(address, move |stream| tell_who(stream, &who))?;
+    udp(address.ip(), address.port(), |datagram, _| datagram.to_vec())?;
+    println!("{}", json!({"serving": name}));
+    loop {
+        thread::park();
+    }
+}
+
+fn tell_who(mut stream: TcpStream, name: &str) -> io::Result<()> {
+    let (peer, here) = (plain(stream.peer_addr()?), plain(stream.local_addr()?));
+    writeln!(stream, "peer={peer} here={here} name={name}")
+}
+
 /// As many descriptors as the system allows: a thousand connections need more than the usual soft limit.
 pub(crate) fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -61,7 +71,14 @@ pub(crate) fn raise_file_limit() {
 }
 
 fn tcp(port: u16, handle: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static) -> io::Result<()> {
-    let socket = bound(Type::STREAM, Protocol::TCP, Ipv6Addr::UNSPECIFIED.into(), port)?;
+    tcp_at((Ipv6Addr::UNSPECIFIED, port).into(), handle)
+}
+
+fn tcp_at(
+    address: SocketAddr,
+    handle: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
+) -> io::Result<()> {
+    let socket = bound(Type::STREAM, Protocol::TCP, address.ip(), address.port())?;
     socket.listen(4096)?;
     let listener = std::net::TcpListener::from(socket);
     let handle = Arc::new(handle);
