@@ -52,6 +52,8 @@ outcomes! {
     AppDns = "from_app.dns_crossed" => Cross,
     /// "Port unreachable" or "packet too big" for a socket of the private namespace.
     AppIcmpError = "from_app.icmp_error_crossed" => Cross,
+    /// The same about a flow through a VIP: what it quotes is rewritten too.
+    AppIcmpErrorVip = "from_app.icmp_error_vip_crossed" => Cross,
     /// ICMP queries: the daemon answers.
     AppIcmp = "from_app.icmp_to_daemon" => Pass,
     /// Neither TCP, UDP nor ICMP: the daemon answers.
@@ -89,7 +91,10 @@ outcomes! {
     ListenerUdpVip = "from_listener.udp_vip" => ToApp,
     ListenerFragment = "from_listener.fragment" => ToApp,
     ListenerFragmentVip = "from_listener.fragment_vip" => ToApp,
-    /// ICMP of the private namespace's stack, answers to a ping of the DNS address among others.
+    /// ICMP errors of the private namespace's stack.
+    ListenerIcmpError = "from_listener.icmp_error" => ToApp,
+    ListenerIcmpErrorVip = "from_listener.icmp_error_vip" => ToApp,
+    /// The rest of its ICMP, answers to a ping of the DNS address among others.
     ListenerOther = "from_listener.other" => ToApp,
     /// The namespace's own IPv6 chatter (MLD, router solicitation) must not reach the host.
     ListenerNoise = "from_listener.noise_dropped" => Drop,

@@ -14,6 +14,7 @@ use tp_common::{ICMP, ICMPV6, TCP, UDP};
 use crate::cross::{self, NoRoom};
 use crate::maps::{DNS_CLIENTS, DNS_ORIG, DNS_V4, DNS_V6, FLOWS, LINK_LEN};
 use crate::parse::{self, Packet, Part};
+use crate::quote;
 use crate::recursion::{self, Guard};
 use crate::refuse;
 use crate::vip;
@@ -32,7 +33,7 @@ pub fn decide(ctx: &TcContext) -> Outcome {
         (TCP, _) if packet.opens_connection() => opening(ctx, &packet, Outcome::AppSynHeld),
         (TCP, _) => translated(ctx, &packet, Outcome::AppTcp, Outcome::AppTcpVip),
         (UDP, _) => datagram(ctx, &packet),
-        (ICMP | ICMPV6, _) if packet.is_icmp_error() => crossed(ctx, &packet, Outcome::AppIcmpError),
+        (ICMP | ICMPV6, _) if packet.is_icmp_error() => icmp_error(ctx, &packet),
         (ICMP | ICMPV6, _) => Outcome::AppIcmp,
         _ => Outcome::AppOther,
     }
@@ -85,6 +86,15 @@ fn translated(ctx: &TcContext, packet: &Packet, plain: Outcome, with_vip: Outcom
     match vip::to_cluster(ctx, packet) {
         Ok(false) => crossed(ctx, packet, plain),
         Ok(true) => crossed(ctx, packet, with_vip),
+        Err(vip::Unwritable) => Outcome::AppRewriteFailed,
+    }
+}
+
+#[inline(always)]
+fn icmp_error(ctx: &TcContext, packet: &Packet) -> Outcome {
+    match quote::to_cluster(ctx, packet) {
+        Ok(false) => crossed(ctx, packet, Outcome::AppIcmpError),
+        Ok(true) => crossed(ctx, packet, Outcome::AppIcmpErrorVip),
         Err(vip::Unwritable) => Outcome::AppRewriteFailed,
     }
 }

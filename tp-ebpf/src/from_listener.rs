@@ -4,10 +4,11 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::programs::TcContext;
 use tp_common::flow::FlowKey;
 use tp_common::outcome::Outcome;
-use tp_common::{TCP, UDP};
+use tp_common::{ICMP, ICMPV6, TCP, UDP};
 
 use crate::maps::FLOWS;
 use crate::parse::{self, Packet, Part};
+use crate::quote;
 use crate::vip;
 
 const ETHERNET: usize = 14;
@@ -22,6 +23,7 @@ pub fn decide(ctx: &TcContext) -> Outcome {
         (TCP | UDP, Part::Later) => (Outcome::ListenerFragment, Outcome::ListenerFragmentVip),
         (TCP, _) => (Outcome::ListenerTcp, Outcome::ListenerTcpVip),
         (UDP, _) => (Outcome::ListenerUdp, Outcome::ListenerUdpVip),
+        (ICMP | ICMPV6, _) if packet.is_icmp_error() => return icmp_error(ctx, &packet),
         _ => return Outcome::ListenerOther,
     };
     let vip = vip::of_reply(&packet);
@@ -34,6 +36,15 @@ pub fn decide(ctx: &TcContext) -> Outcome {
             Ok(()) => with_vip,
             Err(vip::Unwritable) => Outcome::ListenerRewriteFailed,
         },
+    }
+}
+
+#[inline(always)]
+fn icmp_error(ctx: &TcContext, packet: &Packet) -> Outcome {
+    match quote::to_app(ctx, packet) {
+        Ok(false) => Outcome::ListenerIcmpError,
+        Ok(true) => Outcome::ListenerIcmpErrorVip,
+        Err(vip::Unwritable) => Outcome::ListenerRewriteFailed,
     }
 }
 

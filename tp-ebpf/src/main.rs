@@ -19,6 +19,7 @@ mod from_listener;
 mod maps;
 mod parse;
 mod pick_listener;
+mod quote;
 mod recursion;
 mod refuse;
 mod vip;

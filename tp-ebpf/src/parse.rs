@@ -43,6 +43,18 @@ impl Packet {
         self.proto == TCP && self.tcp_flags & (SYN | ACK) == SYN
     }
 
+    /// The addresses and ports of what would answer this packet.
+    #[inline(always)]
+    pub fn answer(&self) -> Self {
+        Self {
+            source: self.dest,
+            dest: self.source,
+            source_port: self.dest_port,
+            dest_port: self.source_port,
+            ..*self
+        }
+    }
+
     /// ICMP errors quote a packet of the receiver: destination unreachable, too big, time exceeded, parameters.
     #[inline(always)]
     pub fn is_icmp_error(&self) -> bool {
@@ -70,6 +82,21 @@ pub fn packet(ctx: &TcContext, l3: usize) -> Result<Packet, Unreadable> {
     }
     Ok(packet)
 }
+
+/// The packet that an ICMP error quotes; errors quote its IP header and at least 8 bytes behind it.
+#[inline(always)]
+pub fn quoted(ctx: &TcContext, error: &Packet) -> Result<Packet, Unreadable> {
+    let l3 = error.l4 + ICMP_HEADER;
+    let mut packet = if error.v6 { v6(ctx, l3)? } else { v4(ctx, l3)? };
+    if packet.part != Part::Later && matches!(packet.proto, TCP | UDP) {
+        let ports: [u16; 2] = ctx.load(packet.l4).map_err(|_| Unreadable)?;
+        packet.source_port = u16::from_be(ports[0]);
+        packet.dest_port = u16::from_be(ports[1]);
+    }
+    Ok(packet)
+}
+
+const ICMP_HEADER: usize = 8;
 
 #[repr(C)]
 struct V4 {

@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) const SYN: u8 = 0x02;
 pub(crate) const ACK: u8 = 0x10;
 
+const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
 
 pub(crate) fn tcp(from: SocketAddr, to: SocketAddr, flags: u8, options: &[u8], payload: &[u8]) -> Vec<u8> {
     let mut segment = ports(from, to);
@@ -49,6 +51,37 @@ pub(crate) fn ip(from: IpAddr, to: IpAddr, proto: u8, payload: &[u8]) -> Vec<u8>
     }
     packet.extend(payload);
     packet
+}
+
+/// An ICMP error of either family. `rest` is what follows the checksum: an MTU, for one.
+pub(crate) fn icmp_error(from: IpAddr, to: IpAddr, kind: (u8, u8), rest: [u8; 4], quote: &[u8]) -> Vec<u8> {
+    let message = [&[kind.0, kind.1, 0, 0][..], &rest, quote].concat();
+    if from.is_ipv6() {
+        return with_checksum(from, to, ICMPV6, message, 2);
+    }
+    let mut message = message;
+    let checksum = !sum(&message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    ip(from, to, ICMP, &message)
+}
+
+/// Cuts a packet of either family in two after `at` bytes (a multiple of 8) of its payload.
+pub(crate) fn in_two(packet: &[u8], at: usize) -> [Vec<u8>; 2] {
+    let header = if packet[0] >> 4 == 4 { usize::from(packet[0] & 0xf) * 4 } else { 40 };
+    let offset = u16::try_from(at).unwrap();
+    [(0, header..header + at, true), (offset, header + at..packet.len(), false)].map(
+        |(offset, part, more)| {
+            let mut fragment = [&packet[..header], &packet[part]].concat();
+            if header < 40 {
+                let length = u16::try_from(fragment.len()).unwrap();
+                fragment[2..4].copy_from_slice(&length.to_be_bytes());
+                as_fragment(fragment, offset, more)
+            } else {
+                let [high, low] = (offset | u16::from(more)).to_be_bytes();
+                with_extension(fragment, 44, [0, 0, high, low, 0, 0, 0, 9])
+            }
+        },
+    )
 }
 
 /// The packet with IPv4 options before its payload.
@@ -111,7 +144,10 @@ fn with_checksum(from: IpAddr, to: IpAddr, proto: u8, mut transport: Vec<u8>, at
     };
     let length = u16::try_from(transport.len()).unwrap().to_be_bytes();
     let pseudo = [&octets(from)[..], &octets(to), &[0, proto], &length].concat();
-    let checksum = !sum(&[&pseudo[..], &transport].concat());
+    let checksum = match !sum(&[&pseudo[..], &transport].concat()) {
+        0 if proto == UDP => 0xffff, // zero means none
+        checksum => checksum,
+    };
     transport[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
     ip(from, to, proto, &transport)
 }
