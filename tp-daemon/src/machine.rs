@@ -75,3 +75,6 @@ fn resolvers(machine: &Machine) -> Vec<std::net::IpAddr> {
     found.retain(|ip| !ours(ip));
     found
 }
+
+#[cfg(test)]
+mod tests;
