@@ -183,7 +183,13 @@ mod tests {
             recursion_block_us: 1000,
             recursion_refused: 1,
         });
-        insta::assert_snapshot!(crate::output::fields(&routing.fields()), @"");
+        insta::assert_snapshot!(crate::output::fields(&routing.fields()), @"
+        Virtual:    10.130.0.0/16, 127.0.0.0/8 via echo as 246.246.0.0/16 (3 in use)
+        Conflict:   10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): reached under virtual addresses
+        Conflict:   10.130.4.0/24 of 10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): the cluster goes first, as configured
+        Conflict:   10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): NOT reachable
+        Recursion:  2 connects from the cluster's own nodes refused (behind virbr0); 1 connects refused within 1ms of another
+        ");
     }
 
     #[test]
