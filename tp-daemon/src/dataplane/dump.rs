@@ -18,6 +18,7 @@ pub struct MapDump {
 pub enum Rows {
     Flows(Vec<FlowRow>),
     Vips(Vec<VipRow>),
+    VirtualAddresses(Vec<VirtualAddressRow>),
     Nat(Vec<NatRow>),
     Recursion(Vec<RecursionRow>),
     NodeSide(Vec<NodeSideRow>),
@@ -44,6 +45,18 @@ pub struct FlowRow {
 pub struct VipRow {
     pub vip: IpAddr,
     pub cluster: IpAddr,
+}
+
+/// What the session knows of a VIP, and what the kernel makes of it: `inside` is the destination in the private
+/// namespace, the VIP itself when the cluster address cannot live there.
+#[derive(Clone, Debug, Serialize)]
+pub struct VirtualAddressRow {
+    pub vip: IpAddr,
+    pub cluster: IpAddr,
+    pub inside: IpAddr,
+    /// `manager`, or the workload whose agent dials.
+    pub exit: String,
+    pub flows: u32,
 }
 
 /// A flow that entered through a VIP, by what the private namespace sees.
@@ -94,6 +107,7 @@ impl MapDump {
         match &self.rows {
             Rows::Flows(rows) => rows.is_empty(),
             Rows::Vips(rows) => rows.is_empty(),
+            Rows::VirtualAddresses(rows) => rows.is_empty(),
             Rows::Nat(rows) => rows.is_empty(),
             Rows::Recursion(rows) => rows.is_empty(),
             Rows::NodeSide(rows) => rows.is_empty(),

@@ -3,7 +3,7 @@
 //! One entry per flow, whatever the app's kernel sends again meanwhile. An entry stays, without its packets, while
 //! the flow lives: a copy of the SYN that comes late must not start the flow once more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use tp_common::recursion::MAX_HELD_NS;
@@ -17,10 +17,15 @@ const MAX_KEPT: usize = 16;
 const MAX_BYTES: usize = 32 << 20;
 /// The kernel programs count on it.
 const MAX_WAIT: Duration = Duration::from_nanos(MAX_HELD_NS);
+/// A copy of a SYN that comes so soon after its refusal was sent before the app heard of that: kernels wait for a
+/// second before they send a SYN again.
+const LATE: Duration = Duration::from_millis(500);
 
 #[derive(Default)]
 pub(super) struct Held {
     entries: HashMap<Flow, Entry>,
+    /// Those that were refused lately; as many as may wait.
+    refused: VecDeque<(Instant, Flow, Id)>,
     waiting: usize,
     bytes: usize,
     last_id: u64,
@@ -32,11 +37,13 @@ pub(super) struct Id(u64);
 
 struct Entry {
     id: Id,
+    /// When the first packet came, or when the flow was refused.
     since: Instant,
     /// Of the SYN; `None` for UDP.
     seq: Option<u32>,
-    /// With their virtio headers; empty once admitted.
+    /// With their virtio headers; empty once there is a verdict.
     packets: Vec<Vec<u8>>,
+    refused: bool,
 }
 
 /// What to do with a packet that came out of the TUN.
@@ -46,8 +53,8 @@ pub(super) enum Verdict {
     Ask(Id),
     /// A copy of a SYN that is held.
     Retransmit,
-    /// A copy of a SYN that was admitted.
-    Admitted,
+    /// A copy of a SYN that was admitted, or refused a moment ago.
+    Decided,
     /// Another datagram of a flow that waits.
     Kept,
     KeptTooMany,
@@ -61,7 +68,9 @@ impl Held {
         match self.entries.get_mut(&flow) {
             Some(entry) if entry.packets.is_empty() => match seq {
                 None => return Verdict::Late,
-                Some(_) if entry.seq == seq => return Verdict::Admitted,
+                Some(_) if entry.seq == seq && !(entry.refused && now.duration_since(entry.since) > LATE) => {
+                    return Verdict::Decided;
+                }
                 Some(_) => {} // the app uses its port again
             },
             Some(entry) if seq.is_some() => {
@@ -87,7 +96,7 @@ impl Held {
         }
         self.last_id += 1;
         let id = Id(self.last_id);
-        self.entries.insert(flow, Entry { id, since: now, seq, packets: vec![raw.to_vec()] });
+        self.entries.insert(flow, Entry { id, since: now, seq, packets: vec![raw.to_vec()], refused: false });
         self.waiting += 1;
         self.bytes += raw.len();
         Verdict::Ask(id)
@@ -101,10 +110,18 @@ impl Held {
         Some(packets)
     }
 
-    /// The packets of a flow that still waits, which is forgotten.
-    pub(super) fn refuse(&mut self, flow: &Flow, id: Id) -> Option<Vec<Vec<u8>>> {
+    /// The packets of a flow that still waits. It is forgotten, but for a SYN that is answered at `answered`: a copy may
+    /// be on its way.
+    pub(super) fn refuse(&mut self, flow: &Flow, id: Id, answered: Option<Instant>) -> Option<Vec<Vec<u8>>> {
         let packets = self.admit(flow, id)?;
-        self.entries.remove(flow);
+        match (answered, self.entries.get_mut(flow)) {
+            (Some(now), Some(entry)) if entry.seq.is_some() && self.refused.len() < MAX_HELD => {
+                entry.since = now;
+                entry.refused = true;
+                self.refused.push_back((now, *flow, id));
+            }
+            _ => drop(self.entries.remove(flow)),
+        }
         Some(packets)
     }
 
@@ -119,6 +136,9 @@ impl Held {
 
     /// Drops what nobody decided about; how many.
     pub(super) fn expire(&mut self, now: Instant) -> usize {
+        while let Some((_, flow, id)) = self.refused.pop_front_if(|(at, ..)| now.duration_since(*at) > LATE) {
+            self.forget(&flow, id);
+        }
         if self.waiting == 0 {
             return 0;
         }
@@ -171,7 +191,7 @@ mod tests {
         let id = ask(held.on_packet(flow, Some(7), b"syn", now));
         assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Retransmit);
         assert_eq!(held.admit(&flow, id), Some(vec![b"syn".to_vec()]));
-        assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Admitted, "a late copy");
+        assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Decided, "a late copy");
         let again = ask(held.on_packet(flow, Some(8), b"syn2", now));
         held.forget(&flow, id);
         assert_eq!(
@@ -186,9 +206,31 @@ mod tests {
         let (mut held, now, flow) = (Held::default(), Instant::now(), flow(1, Proto::Tcp));
         let id = ask(held.on_packet(flow, Some(7), b"old", now));
         assert_eq!(held.on_packet(flow, Some(9), b"newer", now), Verdict::Retransmit);
-        assert_eq!(held.refuse(&flow, id), Some(vec![b"newer".to_vec()]));
+        assert_eq!(held.refuse(&flow, id, None), Some(vec![b"newer".to_vec()]));
         assert_eq!(held.bytes, 0);
         assert_eq!(held.waiting, 0);
+    }
+
+    #[test]
+    fn a_copy_that_was_on_its_way_when_its_syn_was_refused_asks_nothing() {
+        let (mut held, now, flow) = (Held::default(), Instant::now(), flow(1, Proto::Tcp));
+        let id = ask(held.on_packet(flow, Some(7), b"syn", now));
+        held.refuse(&flow, id, Some(now)).unwrap();
+        assert_eq!(held.on_packet(flow, Some(7), b"syn", now + LATE), Verdict::Decided);
+        ask(held.on_packet(flow, Some(8), b"another try", now));
+        assert_eq!(held.expire(now + LATE * 2), 0, "that is its own life");
+        assert_eq!(held.waiting, 1);
+        assert!(held.refused.is_empty());
+    }
+
+    #[test]
+    fn a_copy_long_after_the_refusal_was_not_heard_of_asks_again() {
+        let (mut held, now, flow) = (Held::default(), Instant::now(), flow(1, Proto::Tcp));
+        let id = ask(held.on_packet(flow, Some(7), b"syn", now));
+        held.refuse(&flow, id, Some(now)).unwrap();
+        let again = ask(held.on_packet(flow, Some(7), b"syn", now + LATE * 2));
+        held.refuse(&flow, again, None).unwrap();
+        ask(held.on_packet(flow, Some(7), b"syn", now + LATE * 2)); // silence is no answer
     }
 
     #[test]

@@ -52,12 +52,12 @@ async fn take(shared: &Arc<Shared>, raw: &[u8]) {
 
 async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
     let verdict = lock(&shared.held).on_packet(flow, seq, raw, Instant::now());
-    if matches!(verdict, Verdict::Admitted | Verdict::Late | Verdict::TooManyHeld) {
+    if matches!(verdict, Verdict::Decided | Verdict::Late | Verdict::TooManyHeld) {
         shared.maps.block.opened(&flow); // nobody will decide about this packet
     }
     let id = match verdict {
         Verdict::Ask(id) => id,
-        Verdict::Retransmit | Verdict::Admitted => return shared.counts.up(Count::Retransmit),
+        Verdict::Retransmit | Verdict::Decided => return shared.counts.up(Count::Retransmit),
         Verdict::Kept => return shared.counts.up(Count::Kept),
         Verdict::KeptTooMany => return shared.counts.up(Count::KeptTooMany),
         Verdict::TooManyHeld => return shared.counts.up(Count::TooManyHeld),

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tp_common::vip::NatKey;
 use tp_core::addr::{AppAddr, ClusterAddr};
-use tp_core::dial::DialError;
+use tp_core::dial::{Answer, DialError};
 use tp_core::flow::{Flow, Proto};
 use tp_core::udp_flows::UdpFlows;
 use tp_core::vips::Change;
@@ -158,7 +158,8 @@ impl Shared {
 
     /// Tells the app why not.
     pub(super) fn refuse(&self, flow: &Flow, id: Id, cause: DialError) {
-        let Some(packets) = lock(&self.held).refuse(flow, id) else { return };
+        let answered = (cause.answer() != Answer::Silence).then(Instant::now);
+        let Some(packets) = lock(&self.held).refuse(flow, id, answered) else { return };
         let Some(packet) = packets.first() else { return };
         self.maps.block.opened(flow); // before the app hears: it may try again at once
         match answer::refusal(packet.get(VNET_HDR..).unwrap_or_default(), cause) {

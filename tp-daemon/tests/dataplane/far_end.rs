@@ -28,6 +28,9 @@ pub(crate) const RESET: u16 = 92;
 /// The session drops the arrival without a verdict.
 pub(crate) const DROPPED: u16 = 93;
 
+/// A flow whose datagrams are refused once it is admitted.
+pub(crate) const REFUSE_LATER: u16 = 94;
+
 pub(crate) const GREETING: usize = 100_000;
 
 /// What the far end saw.
@@ -94,7 +97,7 @@ async fn admit(arrival: Arrival, port: u16, events: Arc<Events>) {
     }
     let result = match arrival {
         Arrival::Tcp(connect) => tcp(connect, port, &events).await,
-        Arrival::Udp(datagram) => udp(datagram, &events).await,
+        Arrival::Udp(datagram) => udp(datagram, port, &events).await,
     };
     events.add(match result {
         Ok(()) => "ended".to_owned(),
@@ -141,10 +144,14 @@ pub(crate) async fn count(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io
     stream.shutdown().await
 }
 
-async fn udp(datagram: HeldDatagram, events: &Events) -> io::Result<()> {
+async fn udp(datagram: HeldDatagram, port: u16, events: &Events) -> io::Result<()> {
     let socket: AppSocket = datagram.admit().await?;
     let mut buf = vec![0; 1 << 16];
     while let Some(n) = socket.recv(&mut buf).await? {
+        if port == REFUSE_LATER {
+            socket.undeliverable(DialError::Refused);
+            continue;
+        }
         socket.send(&buf[..n]).await?;
     }
     events.add("idle");

@@ -22,34 +22,44 @@ pub(crate) struct Machine {
 
 impl Machine {
     /// Behind the bridge `br0` of the test's namespace.
-    pub(crate) fn behind_bridge(_: &Site) -> Self {
+    pub(crate) fn behind_bridge(site: &Site) -> Self {
+        Self::behind(site, 0)
+    }
+
+    /// Behind the bridge of that number, in networks of its own.
+    pub(crate) fn behind(_: &Site, number: u8) -> Self {
         let host = pid_of_thread();
+        let (v4, v6) = (format!("172.30.{number}"), format!("fd30:{number}:"));
+        let (bridge, port) = (format!("br{number}"), format!("port{number}"));
+        let inside = format!(
+            "ip link set lo up
+             ip link add eth0 type veth peer name {port}
+             ip link set {port} netns {host}
+             ip addr add {v4}.2/24 dev eth0
+             ip -6 addr add {v6}:2/64 dev eth0 nodad
+             ip link set eth0 up"
+        );
         let namespace = thread::spawn(move || {
             unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            sh(&format!(
-                "ip link set lo up
-                 ip link add eth0 type veth peer name port0
-                 ip link set port0 netns {host}
-                 ip addr add {NODE_V4}/24 dev eth0
-                 ip -6 addr add fd30::2/64 dev eth0 nodad
-                 ip link set eth0 up"
-            ));
+            sh(&inside);
             File::open("/proc/thread-self/ns/net").unwrap()
         })
         .join()
         .unwrap();
-        sh("echo 1 > /proc/sys/net/ipv4/ip_forward
-            echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-            ip link add br0 type bridge
-            ip addr add 172.30.0.1/24 dev br0
-            ip -6 addr add fd30::1/64 dev br0 nodad
-            ip link set port0 master br0 up
-            ip link set br0 up");
-        let machine = Self { namespace, bridge_index: index("br0") };
+        sh(&format!(
+            "echo 1 > /proc/sys/net/ipv4/ip_forward
+             echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
+             ip link add {bridge} type bridge
+             ip addr add {v4}.1/24 dev {bridge}
+             ip -6 addr add {v6}:1/64 dev {bridge} nodad
+             ip link set {port} master {bridge} up
+             ip link set {bridge} up"
+        ));
+        let machine = Self { namespace, bridge_index: index(&bridge) };
         machine.run(|| {
-            sh("ip route add default via 172.30.0.1; ip -6 route add default via fd30::1");
+            sh(&format!("ip route add default via {v4}.1; ip -6 route add default via {v6}:1"));
             eventually("the bridge forwards", || {
-                let answer = TcpStream::connect(at("172.30.0.1", 1));
+                let answer = TcpStream::connect(at(&format!("{v4}.1"), 1));
                 answer.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
             });
         });
@@ -81,13 +91,13 @@ fn index(interface: &str) -> u32 {
 fn a_machine_behind_a_bridge_reaches_the_cluster() {
     site(|site| {
         let machine = Machine::behind_bridge(site);
-        machine.run(exchange);
+        machine.run(|| exchange(&[V4, V6]));
     });
 }
 
 /// Everything an app can do, from wherever this is called.
-pub(crate) fn exchange() {
-    for ip in [V4, V6] {
+pub(crate) fn exchange(with: &[&str]) {
+    for ip in with {
         let mut stream = TcpStream::connect(at(ip, ECHO)).unwrap();
         echoes(&mut stream, &vec![1; 1 << 20]);
         let mut stream = TcpStream::connect(at(ip, COUNT)).unwrap();
@@ -109,14 +119,20 @@ pub(crate) fn exchange() {
 fn a_masqueraded_machine_reaches_the_cluster() {
     site(|site| {
         let machine = Machine::behind_bridge(site);
-        sh("nft add table ip nat
-            nft 'add chain ip nat post { type nat hook postrouting priority srcnat; }'
-            nft add rule ip nat post ip saddr 172.30.0.0/24 masquerade");
+        masquerade();
         machine.run(|| {
             echoes(&mut TcpStream::connect(at(V4, ECHO)).unwrap(), &vec![1; 1 << 20]);
             udp::echoes(&udp::connected(V4, ECHO), b"masqueraded");
         });
     });
+}
+
+/// As container engines do it: what leaves the bridge has the address of the interface that it leaves by.
+pub(crate) fn masquerade() {
+    sh("nft add table inet nat
+        nft 'add chain inet nat post { type nat hook postrouting priority srcnat; }'
+        nft add rule inet nat post ip saddr 172.30.0.0/16 masquerade
+        nft add rule inet nat post ip6 saddr fd30::/16 masquerade");
 }
 
 pub(crate) fn raw_socket() -> Socket {

@@ -133,6 +133,31 @@ pub(crate) fn checksums_are_right(packet: &[u8]) -> bool {
     sum(&[&pseudo[..], &[0, proto], &length, transport].concat()) == 0xffff
 }
 
+/// The packet as the kernel hands it to a device that finishes checksums: only the pseudo header's sum is in the field.
+pub(crate) fn unfinished(mut packet: Vec<u8>) -> Vec<u8> {
+    let (addresses, header, proto) = match packet[0] >> 4 {
+        4 => (12..20, 20, packet[9]),
+        _ => (8..40, 40, packet[6]),
+    };
+    let length = u16::try_from(packet.len() - header).unwrap().to_be_bytes();
+    let pseudo = sum(&[&packet[addresses], &[0, proto], &length].concat());
+    let at = header + if proto == TCP { 16 } else { 6 };
+    packet[at..at + 2].copy_from_slice(&pseudo.to_be_bytes());
+    packet
+}
+
+/// The packet after a router.
+pub(crate) fn one_hop_on(mut packet: Vec<u8>) -> Vec<u8> {
+    match packet[0] >> 4 {
+        4 => {
+            packet[8] -= 1;
+            fix_ip_checksum(&mut packet);
+        }
+        _ => packet[7] -= 1,
+    }
+    packet
+}
+
 fn ports(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
     [from.port().to_be_bytes(), to.port().to_be_bytes()].concat()
 }

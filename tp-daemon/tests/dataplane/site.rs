@@ -32,7 +32,16 @@ pub(crate) fn site(test: impl FnOnce(&Site) + Send + 'static) {
 }
 
 pub(crate) fn site_with(options: Options, test: impl FnOnce(&Site) + Send + 'static) {
-    in_namespace(move || test(&Site::start(&options)));
+    in_namespace(move || {
+        let site = Site::start(&options);
+        site.runtime.spawn(far_end::serve(site.dataplane.clone(), Arc::clone(&site.events)));
+        test(&site);
+    });
+}
+
+/// The same for a test that brings a far end of its own.
+pub(crate) fn site_alone(test: impl FnOnce(&Site) + Send + 'static) {
+    in_namespace(move || test(&Site::start(&options())));
 }
 
 /// Runs something in a fresh network namespace; threads and programs it starts are in there too.
@@ -71,7 +80,6 @@ impl Site {
             let dataplane = prepared.start().unwrap();
             let networks: Vec<IpNet> = NETWORKS.iter().map(|network| network.parse().unwrap()).collect();
             dataplane.set_reach(&Reach::networks(&networks)).await.unwrap();
-            tokio::spawn(far_end::serve(dataplane.clone(), Arc::clone(&events)));
             dataplane
         });
         Self { dataplane, events, runtime }

@@ -9,6 +9,7 @@ use tp_daemon::dataplane::{Dataplane, Rows};
 
 use crate::far_end::{CLOSED, ECHO, FORBIDDEN};
 use crate::site::{V4, V6, at, eventually, options, site, site_with};
+use crate::vip::{VIP_V4, VIP_V6, set_usual_vips};
 
 const BOTH: [&str; 2] = [V4, V6];
 
@@ -149,10 +150,33 @@ fn datagrams_above_the_mtu_travel_in_fragments() {
 #[test]
 fn an_app_that_closed_its_socket_tells_the_far_end() {
     site(|site| {
-        let socket = connected(V4, crate::far_end::SLOW);
-        socket.send(b"and away").unwrap();
-        drop(socket);
-        // The answer finds no socket; the host's ICMP error crosses to the far end's.
-        eventually("the error crosses", || site.counters().get("from_app.icmp_error_crossed") > 0);
+        set_usual_vips(site);
+        for (ip, exit) in [
+            (V4, "from_app.icmp_error_crossed"),
+            (V6, "from_app.icmp_error_crossed"),
+            (VIP_V4, "from_app.icmp_error_vip_crossed"),
+            (VIP_V6, "from_app.icmp_error_vip_crossed"),
+        ] {
+            let before = (site.counters().get(exit), site.events.count("failed: ConnectionRefused"));
+            let socket = connected(ip, crate::far_end::SLOW);
+            socket.send(b"and away").unwrap();
+            drop(socket);
+            // The answer finds no socket; the host's ICMP error crosses, and finds the far end's by what it quotes.
+            eventually("the error crosses", || site.counters().get(exit) > before.0);
+            eventually("the far end hears it", || site.events.count("failed: ConnectionRefused") > before.1);
+        }
+    });
+}
+
+/// The other way: the cluster has refused a datagram of a running flow.
+#[test]
+fn an_app_hears_that_a_later_datagram_was_refused() {
+    site(|site| {
+        set_usual_vips(site);
+        for ip in [V4, V6, VIP_V4, VIP_V6] {
+            let socket = connected(ip, crate::far_end::REFUSE_LATER);
+            socket.send(b"first").unwrap();
+            assert_eq!(socket.recv(&mut [0; 10]).unwrap_err().kind(), ErrorKind::ConnectionRefused, "{ip}");
+        }
     });
 }

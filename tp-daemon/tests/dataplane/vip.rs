@@ -17,7 +17,7 @@ pub(crate) const VIP_V6: &str = "fd74:7076::1";
 /// Not routed: reachable by its VIP only.
 const HIDDEN_NETWORK: &str = "10.97.0.0/24";
 const HIDDEN: &str = "10.97.0.9";
-const VIP_OF_HIDDEN: &str = "246.246.0.9";
+pub(crate) const VIP_OF_HIDDEN: &str = "246.246.0.9";
 
 fn with_vips(test: impl FnOnce(&Site) + Send + 'static) {
     site(|site| {
@@ -123,20 +123,110 @@ fn vip_and_cluster_address_side_by_side() {
     });
 }
 
+/// Two exits for one cluster address: the second VIP is itself inside, so the two never meet, not even from one port.
+#[test]
+fn two_vips_of_one_address_carry_the_same_port_side_by_side() {
+    with_vips(|site| {
+        let pairs = [(VIP_V4, "246.246.0.2", "198.18.84.113"), (VIP_V6, "fd74:7076::2", "fd74:7074::1")];
+        for (first, second, app) in pairs {
+            site.dataplane.change_vips(&[add(second, second)]).unwrap();
+            let mut streams = [first, second].map(|vip| from(app, 40_000, vip).unwrap());
+            let sockets = [first, second].map(|vip| {
+                let socket = socket2::Socket::new(
+                    socket2::Domain::for_address(at(vip, 0)),
+                    socket2::Type::DGRAM,
+                    None,
+                )
+                .unwrap();
+                socket.set_reuse_address(true).unwrap();
+                socket.bind(&at(app, 40_001).into()).unwrap();
+                socket.connect(&at(vip, ECHO).into()).unwrap();
+                socket.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+                std::net::UdpSocket::from(socket)
+            });
+            for round in 0..10u8 {
+                for (n, (stream, socket)) in streams.iter_mut().zip(&sockets).enumerate() {
+                    echoes(stream, &vec![round * 2 + u8::try_from(n).unwrap(); 20_000]);
+                    udp::echoes(socket, &[round * 2 + u8::try_from(n).unwrap(); 50]);
+                }
+            }
+            let cluster = if first == VIP_V4 { V4 } else { V6 };
+            for inside in [cluster, second] {
+                assert_eq!(site.events.count(&format!("asked {}", at(inside, ECHO))), 2, "TCP and UDP");
+            }
+        }
+        assert_eq!(site.counters().get("flow.vip_conflict"), 0);
+        assert_eq!(site.counters().get("flow.unexpected_reset"), 0);
+    });
+}
+
+fn from(app: &str, port: u16, to: &str) -> std::io::Result<TcpStream> {
+    let to = at(to, ECHO);
+    let socket = socket2::Socket::new(socket2::Domain::for_address(to), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&at(app, port).into())?;
+    socket.connect(&to.into()).map(|()| TcpStream::from(socket))
+}
+
 /// In the private namespace the two would be one connection.
 #[test]
 fn the_same_port_to_both_names_of_an_address_is_refused_not_mixed_up() {
     with_vips(|site| {
-        let from = |port: u16, to: &str| {
-            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-            socket.set_reuse_address(true).unwrap();
-            socket.bind(&at("198.18.84.113", port).into()).unwrap();
-            socket.connect(&at(to, ECHO).into()).map(|()| TcpStream::from(socket))
-        };
-        let mut first = from(40_000, VIP_V4).unwrap();
-        assert_eq!(from(40_000, V4).unwrap_err().kind(), std::io::ErrorKind::HostUnreachable);
+        let mut first = from("198.18.84.113", 40_000, VIP_V4).unwrap();
+        let second = from("198.18.84.113", 40_000, V4);
+        assert_eq!(second.unwrap_err().kind(), std::io::ErrorKind::HostUnreachable);
         assert_eq!(site.counters().get("flow.vip_conflict"), 1);
         echoes(&mut first, b"undisturbed");
+    });
+}
+
+/// Loopback, link-local and the like cannot live in the private namespace, nor can what is not local there: such a VIP
+/// is itself inside, and only the session knows what it stands for.
+#[test]
+fn a_vip_for_an_address_that_cannot_be_inside_is_itself_there() {
+    with_vips(|site| {
+        for (number, cluster) in ["127.0.0.1", "169.254.1.1", "10.98.0.1", "0.0.0.0"].iter().enumerate() {
+            let vip = format!("246.246.1.{number}");
+            site.dataplane.change_vips(&[add(&vip, cluster)]).unwrap();
+            echoes(&mut TcpStream::connect(at(&vip, ECHO)).unwrap(), b"hello");
+            udp::echoes(&udp::connected(&vip, ECHO), b"hello");
+            assert_eq!(site.events.count(&format!("asked {}", at(&vip, ECHO))), 2);
+        }
+        assert_eq!(site.counters().get("from_app.tcp_vip_crossed"), 0);
+    });
+}
+
+#[test]
+fn an_address_of_the_pool_without_a_vip_is_the_sessions_to_refuse() {
+    with_vips(|site| {
+        for ip in ["246.246.77.7", "fd74:7076::77"] {
+            let refused = TcpStream::connect(at(ip, crate::far_end::HOST_ABSENT)).unwrap_err();
+            assert_eq!(refused.kind(), std::io::ErrorKind::HostUnreachable);
+            assert_eq!(site.events.count(&format!("asked {}", at(ip, crate::far_end::HOST_ABSENT))), 1);
+        }
+    });
+}
+
+#[test]
+fn a_pool_of_a_16_can_be_used_up() {
+    with_vips(|site| {
+        let all: Vec<Change> = (0..=u16::MAX)
+            .map(|low| {
+                let [high, low] = low.to_be_bytes();
+                Change::Add { vip: [246, 246, high, low].into(), inside: [10, 96, high, low].into() }
+            })
+            .collect();
+        site.dataplane.change_vips(&all).unwrap();
+        echoes(&mut TcpStream::connect(at("246.246.255.254", ECHO)).unwrap(), b"the last one");
+        assert_eq!(site.events.count(&format!("asked {}", at("10.96.255.254", ECHO))), 1);
+        // What the map has no room for is itself inside, and works.
+        let Rows::Vips(rows) = &site.dataplane.dump(Some("vips")).unwrap()[0].rows else { panic!() };
+        assert_eq!(rows.len(), 65_536);
+        for (vip, inside) in [("fd74:7076::8", "fd96::8"), ("fd74:7076::9", "fd96::9")] {
+            site.dataplane.change_vips(&[add(vip, inside)]).unwrap();
+            echoes(&mut TcpStream::connect(at(vip, ECHO)).unwrap(), b"no room for a rewrite");
+            assert_eq!(site.events.count(&format!("asked {}", at(vip, ECHO))), 1);
+        }
     });
 }
 
