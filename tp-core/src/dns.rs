@@ -4,6 +4,7 @@
 //! that only a cluster can know go to the cluster; what could be either is asked of both, in a fixed order.
 
 pub mod cache;
+mod mapping;
 pub mod message;
 mod name;
 pub mod resolved;
@@ -11,8 +12,11 @@ pub mod reverse;
 pub mod rtype;
 pub mod servers;
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
+pub use mapping::{Mapping, Target};
 use message::Question;
 pub use name::Name;
 
@@ -25,7 +29,7 @@ pub const DEFAULT_EXCLUDE_SUFFIXES: [&str; 5] = [".com", ".io", ".net", ".org", 
 const MAX_SHORT_LABELS: usize = 5;
 
 /// What the session tells about the cluster's names.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DnsConfig {
     /// E.g. `cluster.local`.
     pub cluster_domain: String,
@@ -36,8 +40,33 @@ pub struct DnsConfig {
     pub include_suffixes: Vec<String>,
     /// Empty: [`DEFAULT_EXCLUDE_SUFFIXES`].
     pub exclude_suffixes: Vec<String>,
+    /// Names that are never asked for in the cluster.
+    pub excludes: Vec<String>,
+    /// Names that stand for an address or another name.
+    pub mappings: Vec<Mapping>,
+    /// For so long the cluster may look for a name.
+    pub lookup_timeout: Duration,
     /// Networks routed to the cluster: reverse lookups of their addresses are the cluster's.
     pub subnets: Vec<IpNet>,
+}
+
+/// A little less than clients wait, so that they get an answer even when the cluster does not give one.
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_millis(4500);
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        Self {
+            cluster_domain: String::new(),
+            namespace: String::new(),
+            namespaces: Vec::new(),
+            include_suffixes: Vec::new(),
+            exclude_suffixes: Vec::new(),
+            excludes: Vec::new(),
+            mappings: Vec::new(),
+            lookup_timeout: LOOKUP_TIMEOUT,
+            subnets: Vec::new(),
+        }
+    }
 }
 
 /// Who answers a question.

@@ -5,6 +5,7 @@
 
 pub mod addr;
 pub mod cluster;
+pub mod config;
 pub mod conflicts;
 pub mod dial;
 pub mod dns;

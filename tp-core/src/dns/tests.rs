@@ -12,6 +12,7 @@ fn config() -> DnsConfig {
         include_suffixes: vec![".corp.internal".to_owned()],
         exclude_suffixes: Vec::new(),
         subnets: vec!["10.96.0.0/12".parse().unwrap(), "fd00:10::/64".parse().unwrap()],
+        ..DnsConfig::default()
     }
 }
 
@@ -193,7 +194,7 @@ proptest! {
             namespaces: lower(namespaces),
             include_suffixes: lower(include_suffixes),
             exclude_suffixes: lower(exclude_suffixes),
-            subnets: Vec::new(),
+            ..DnsConfig::default()
         };
         let search = lower(search);
         let asked = if fqdn { format!("{name}.") } else { name.clone() };
