@@ -51,7 +51,7 @@ impl Networks {
             match self.namespace.route(Change::Add, Route::Here { network: *network }).await {
                 Ok(()) => drop(inside.insert(*network)),
                 Err(error) => {
-                    failed.push(format!("making {network} local in the private namespace: {error}"))
+                    failed.push(format!("making {network} local in the private namespace: {error}"));
                 }
             }
         }

@@ -63,9 +63,9 @@ fn routing(status: &Status, dataplane: &impl Dataplane) -> RoutingStatus {
         virtual_subnets: networks(&plan.virtual_subnets),
         vips: status.virtual_addresses as u64,
         node_side: status.reached.node_side.clone(),
-        node_side_refused: count("from_app.node_side_refused"),
+        node_side_refused: count("from_app.node_side_refused") + count("from_app.node_side_to_daemon"),
         recursion_block_us: u64::try_from(status.recursion_block.as_micros()).unwrap_or(u64::MAX),
-        recursion_refused: count("from_app.recursion_refused"),
+        recursion_refused: count("from_app.recursion_refused") + count("from_app.recursion_to_daemon"),
     }
 }
 

@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
+use tp_daemon::dataplane::dump::RecursionRow;
 use tp_daemon::dataplane::{Dataplane, Rows};
 
-use crate::far_end::ECHO;
+use crate::far_end::{CLOSED, DROPPED, ECHO, HOST_ABSENT, UNDECIDED};
 use crate::forwarded::{self, Machine};
 use crate::site::{Site, V4, V6, at, echoes, eventually, site};
 use crate::udp;
@@ -81,12 +83,89 @@ fn an_address_is_closed_to_others_for_the_block_duration() {
         // Another port, and the same one over UDP, are other entries.
         echoes(&mut TcpStream::connect(at(V4, 17)).unwrap(), b"x");
         udp::echoes(&udp::connected(V4, ECHO), b"x");
-        let Rows::Recursion(rows) = &site.dataplane.dump(Some("recursion")).unwrap()[0].rows else {
-            panic!()
-        };
+        let rows = closed(site);
         assert_eq!(rows.len(), 4);
-        assert!(rows.iter().all(|row| row.left_ms <= 3000));
+        assert!(rows.iter().all(|row| row.left_ms <= 3000 && row.state == "established"), "{rows:?}");
         eventually("the block is over", || TcpStream::connect(at(V4, ECHO)).is_ok());
+    });
+}
+
+fn closed(site: &Site) -> Vec<RecursionRow> {
+    match &site.dataplane.dump(Some("recursion")).unwrap()[0].rows {
+        Rows::Recursion(rows) => rows.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_address_is_closed_to_others_while_a_flow_to_it_is_held() {
+    with_block(Duration::from_millis(1), |site| {
+        for ip in [V4, V6] {
+            let to = at(ip, UNDECIDED);
+            let waits = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+            waits.set_nonblocking(true).unwrap();
+            waits.connect(&to.into()).unwrap_err(); // in progress
+            eventually("it is held", || site.events.count(&format!("asked {to}")) == 1);
+            for _ in 0..3 {
+                let refused = TcpStream::connect(to).unwrap_err();
+                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+            }
+            let row = closed(site).pop().unwrap();
+            assert_eq!((row.dest, row.state, row.proto), (to, "held", "tcp"));
+            assert_eq!(Some(row.first_app), waits.local_addr().unwrap().as_socket());
+            assert!(row.left_ms <= 130_000, "not for longer than a flow may be held");
+            assert_eq!(site.events.count(&format!("asked {to}")), 1);
+            // Off at run time, the address is open to all.
+            site.dataplane.set_recursion_block(Duration::ZERO).unwrap();
+            assert_eq!(closed(site).len(), 0);
+            site.dataplane.set_recursion_block(Duration::from_millis(1)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_refusal_opens_the_address_at_once() {
+    with_block(Duration::from_secs(600), |site| {
+        for (port, kind) in [
+            (CLOSED, ErrorKind::ConnectionRefused),
+            (HOST_ABSENT, ErrorKind::HostUnreachable),
+            (DROPPED, ErrorKind::HostUnreachable),
+        ] {
+            for ip in [V4, V6] {
+                for _ in 0..3 {
+                    assert_eq!(TcpStream::connect(at(ip, port)).unwrap_err().kind(), kind);
+                }
+                assert_eq!(site.events.count(&format!("asked {}", at(ip, port))), 3);
+            }
+        }
+        for _ in 0..3 {
+            let socket = udp::connected(V4, CLOSED);
+            socket.send(b"x").unwrap();
+            assert_eq!(socket.recv(&mut [0; 10]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        }
+        assert_eq!(site.counters().get("from_app.recursion_refused"), 0);
+        assert_eq!(site.counters().get("from_app.recursion_to_daemon"), 0);
+        assert_eq!(closed(site).len(), 0);
+    });
+}
+
+/// A UDP flow closes its address like a connection, and its own datagrams pass.
+#[test]
+fn datagrams_are_blocked_like_connections() {
+    with_block(Duration::from_secs(600), |site| {
+        for ip in [V4, V6] {
+            let first = udp::connected(ip, ECHO);
+            udp::echoes(&first, b"one");
+            udp::echoes(&first, b"two");
+            let second = udp::connected(ip, ECHO);
+            second.send(b"mine?").unwrap();
+            assert_eq!(second.recv(&mut [0; 10]).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+            udp::echoes(&first, b"three");
+            let row = closed(site).pop().unwrap();
+            assert_eq!((row.proto, row.state), ("udp", "established"));
+            assert_eq!(row.first_app, first.local_addr().unwrap());
+        }
+        assert_eq!(site.counters().get("from_app.recursion_to_daemon"), 2);
     });
 }
 

@@ -11,11 +11,12 @@ mod rewriting;
 use std::net::{IpAddr, SocketAddr};
 
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, PerCpuArray};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions};
 use tp_common::Addr;
 use tp_common::flow::{FlowKey, FlowValue};
 use tp_common::outcome::{Outcome, Verdict};
+use tp_common::recursion::{ESTABLISHED, RecursionKey, RecursionValue};
 use tp_common::vip::NatKey;
 use tp_daemon::dataplane::programs::{Settings, load};
 
@@ -85,6 +86,25 @@ impl Programs {
             .unwrap();
     }
 
+    /// Makes another flow, or none, the one that closes an address.
+    fn closed_by(&mut self, dest: SocketAddr, first: Option<(SocketAddr, u64)>) {
+        let mut closed = self.recursion();
+        let _ = closed.remove(&recursion_key(dest));
+        if let Some((app, expiry_ns)) = first {
+            let (app, app_port) = (Addr::from(app.ip()), app.port());
+            let value = RecursionValue { expiry_ns, app, app_port, state: ESTABLISHED, zero: [0; 5] };
+            closed.insert(recursion_key(dest), value, 0).unwrap();
+        }
+    }
+
+    fn closed(&mut self, dest: SocketAddr) -> Option<RecursionValue> {
+        self.recursion().get(&recursion_key(dest), 0).ok()
+    }
+
+    fn recursion(&mut self) -> HashMap<&mut MapData, RecursionKey, RecursionValue> {
+        self.0.map_mut("RECURSION").unwrap().try_into().unwrap()
+    }
+
     /// Runs a program on one packet: the counters that moved (exactly one must) and the packet it leaves.
     fn run(&self, program: &str, packet: &[u8]) -> (&'static str, Vec<u8>) {
         let before = self.counters();
@@ -118,6 +138,10 @@ impl Programs {
         let map: PerCpuArray<_, u64> = self.0.map("OUTCOMES").unwrap().try_into().unwrap();
         (0..Outcome::COUNT).map(|index| map.get(&index, 0).unwrap().iter().sum()).collect()
     }
+}
+
+fn recursion_key(dest: SocketAddr) -> RecursionKey {
+    RecursionKey { dest: Addr::from(dest.ip()), port: dest.port(), proto: 6, zero: 0 }
 }
 
 fn addr(text: &str) -> Addr {

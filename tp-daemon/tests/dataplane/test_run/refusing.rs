@@ -2,6 +2,10 @@
 
 use std::net::SocketAddr;
 
+use nix::sys::time::TimeValLike;
+use tp_common::Addr;
+use tp_common::recursion::{HELD, MAX_HELD_NS};
+
 use super::{ETHERNET, Programs, families};
 use crate::frames::{SYN, checksums_are_right, tcp};
 
@@ -32,5 +36,36 @@ fn the_guard_turns_a_syn_into_the_rst_that_refuses_it() {
             0,
             "asks the daemon by the hop limit"
         );
+    }
+}
+
+/// Whoever wrote the entry, the program goes by its expiry and its flow.
+#[test]
+fn the_guard_goes_by_what_its_map_says() {
+    let mut programs = Programs::with_block();
+    let far = u64::MAX / 2;
+    for (app, cluster, _) in families() {
+        let second = SocketAddr::new(app.ip(), 4001);
+        let cases = [
+            ("nobody has asked", None, "from_app.syn_held"),
+            ("its own entry", Some((app, far)), "from_app.syn_held"),
+            ("another flow's", Some((second, far)), "from_app.recursion_refused"),
+            ("another flow's, run out", Some((second, 1)), "from_app.syn_held"),
+        ];
+        for (what, entry, exit) in cases {
+            programs.closed_by(cluster, entry);
+            assert_eq!(programs.run("from_app", &tcp(app, cluster, SYN, &[], &[])).0, exit, "{what}");
+            let holder = programs.closed(cluster).unwrap();
+            let refused = exit.ends_with("refused");
+            assert_eq!(holder.app, Addr::from(app.ip()), "{what}");
+            assert_eq!(holder.app_port, if refused { 4001 } else { 4000 }, "{what}");
+        }
+        // A held flow closes its address for no longer than it may be held.
+        programs.closed_by(cluster, None);
+        programs.run("from_app", &tcp(app, cluster, SYN, &[], &[]));
+        let holder = programs.closed(cluster).unwrap();
+        assert_eq!(holder.state, HELD);
+        let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).unwrap();
+        assert!(holder.expiry_ns <= u64::try_from(uptime.num_nanoseconds()).unwrap() + MAX_HELD_NS);
     }
 }
