@@ -10,6 +10,7 @@ mod reach;
 mod settings;
 mod way;
 
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -24,7 +25,7 @@ use tp_core::routing::{Exit, Routing};
 use tp_core::session::State;
 use tp_proto::daemon::KubeTarget;
 
-use crate::dataplane::{Dataplane, Reach};
+use crate::dataplane::{Dataplane, MapDump, Reach, Rows};
 use crate::dns;
 use crate::exits::{self, Exits};
 use crate::failure::{Failure, OrHint};
@@ -290,6 +291,18 @@ impl Session {
             notes: self.exits.notes(),
             last_error: self.addresses.trouble().or(now.last_error),
         }
+    }
+
+    /// The maps of the dataplane; of virtual addresses it only knows half.
+    pub fn dump(&self, dataplane: &impl Dataplane, map: Option<&str>) -> io::Result<Vec<MapDump>> {
+        let mut maps = dataplane.dump(map)?;
+        for map in &mut maps {
+            if let Rows::Vips(rewritten) = &map.rows {
+                let inside = |vip| rewritten.iter().find(|row| row.vip == vip).map(|row| row.cluster);
+                map.rows = Rows::VirtualAddresses(self.addresses.rows(inside));
+            }
+        }
+        Ok(maps)
     }
 
     /// Leaves: names first, so that nothing new starts, then flows, routes are the dataplane's, the goodbye last.

@@ -10,8 +10,9 @@ use ipnet::IpNet;
 use tp_core::addr::{ClusterAddr, DestAddr};
 use tp_core::routes::{Hidden, Plan};
 use tp_core::routing::{Exit, Routing};
-use tp_core::vips::{Change, Vips};
+use tp_core::vips::{Change, Entry, Vips};
 
+use crate::dataplane::dump::VirtualAddressRow;
 use crate::dns::{NoneLeft, Translation};
 
 /// Cheap to clone.
@@ -94,6 +95,21 @@ impl VirtualAddresses {
         if let Err(error) = self.0.tell(&mut state, changes) {
             tracing::warn!(%error, "virtual addresses that are over stay in the kernel's map");
         }
+    }
+
+    /// Every one that stands for something. `inside` tells what the kernel rewrites it to, if it does.
+    pub fn rows(&self, inside: impl Fn(IpAddr) -> Option<IpAddr>) -> Vec<VirtualAddressRow> {
+        let row = |entry: Entry| VirtualAddressRow {
+            vip: entry.vip,
+            cluster: entry.cluster,
+            inside: inside(entry.vip).unwrap_or(entry.vip),
+            exit: match entry.exit {
+                Exit::Manager => "manager".to_owned(),
+                Exit::Workload(name) => name,
+            },
+            flows: entry.flows,
+        };
+        self.0.state().vips.entries().into_iter().map(row).collect()
     }
 
     /// How many stand for something.

@@ -12,7 +12,7 @@ use tp_core::udp_flows::Limits;
 use tp_proto::daemon::{ConnectRequest, StatusReply};
 
 use crate::backend::{Backend, Session, ThreadWork};
-use crate::dataplane::{self, Dataplane, EbpfDataplane, MapDump, PAIR_HOST};
+use crate::dataplane::{self, EbpfDataplane, MapDump, PAIR_HOST};
 use crate::dns;
 use crate::failure::{Failure, OrHint};
 use crate::progress::Progress;
@@ -91,7 +91,7 @@ impl Session for Connection {
     }
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {
-        self.dataplane.dump(map)
+        self.session.dump(&self.dataplane, map)
     }
 
     async fn quit(self) {
