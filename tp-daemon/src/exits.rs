@@ -6,6 +6,8 @@ mod ensure;
 mod keep;
 mod pods;
 mod reach;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tp_core::dial::DialError;
 use tp_core::routing::Exit;
@@ -24,8 +27,10 @@ use crate::flows;
 use crate::kube;
 use keep::State;
 
-/// For all of it: agents arrive, and each workload has one that answers (facts/telepresence-wire.md §2.1).
+/// Until each workload has an agent, which may have to be installed (facts/telepresence-wire.md §2.1).
 const BUDGET: Duration = Duration::from_secs(30);
+/// Until one of them answers.
+const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// What the exits are made of.
 pub struct Start {
@@ -101,8 +106,7 @@ impl Exits {
         if workloads.is_empty() {
             return Ok(Self(Arc::new(Inner { manager, workloads: HashMap::new(), _stop: guard })));
         }
-        let deadline = tokio::time::Instant::now() + BUDGET;
-        ensure::all(&client, manager.clone(), &workloads, deadline).await?;
+        ensure::all(&client, manager.clone(), &workloads, Instant::now() + BUDGET).await?;
         let (known, pods) = watch::channel(pods::Known::NotYet);
         let following = pods::follow(client, manager.clone(), namespace.clone(), workloads.clone(), known);
         spawn(&stop, following);
@@ -116,6 +120,7 @@ impl Exits {
                 (workload, Workload { state, refused: AtomicU64::new(0) })
             })
             .collect();
+        let deadline = Instant::now() + READY_WITHIN;
         let ready = kept
             .iter()
             .map(|(name, workload)| keep::ready(name, &namespace, workload.state.clone(), deadline));

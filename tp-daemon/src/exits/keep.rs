@@ -55,18 +55,15 @@ pub(super) async fn keep(
     let mut avoid = None;
     loop {
         let now = of(&workload, &pods.borrow_and_update());
-        let candidates = match now {
-            Ok(candidates) => candidates,
+        let greeted = match now {
+            Ok(candidates) => first_that_answers(&reach, candidates, avoid.as_ref()).await,
+            Err(Some(why)) => Err(why),
             Err(None) => match pods.changed().await {
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            Err(Some(why)) => {
-                state.send_replace(State::Away(why));
-                return std::future::pending().await;
-            }
         };
-        let why = match first_that_answers(&reach, candidates, avoid.as_ref()).await {
+        let why = match greeted {
             Ok((pod, greeted)) => {
                 tracing::info!(workload, pod = pod.name, way = greeted.way, "an agent is the exit");
                 wait = FIRST_WAIT;
@@ -147,8 +144,12 @@ async fn hold(workload: &str, pod: &Pod, mut agent: Greeted, pods: &mut watch::R
     loop {
         tokio::select! {
             changed = pods.changed() => {
+                if changed.is_err() {
+                    // nobody follows the agents any more: the connection ends, and with it this
+                    return std::future::pending().await;
+                }
                 let others = of(workload, &pods.borrow_and_update()).unwrap_or_default();
-                if changed.is_err() || others.contains(pod) {
+                if others.contains(pod) {
                     continue;
                 }
                 if !others.is_empty() {
