@@ -1,9 +1,15 @@
 //! A network that the cluster and the workstation both use.
 
+mod devices;
+mod explain;
+
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use thiserror::Error;
+
+pub use self::explain::{CommandLine, explain};
 
 /// One overlap of a network that is wanted with one that the workstation uses.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -14,6 +20,9 @@ pub struct Conflict {
     /// What both want: the smaller of the two networks.
     pub overlap: IpNet,
     pub way: InTheWay,
+    /// Whether a route of ours could win if the user allows it. What the machine itself answers to cannot be beaten,
+    /// and nothing is more specific than one address.
+    pub beatable: bool,
 }
 
 /// Where a wanted network comes from.
@@ -30,35 +39,30 @@ pub enum Origin {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InTheWay {
     pub what: Taken,
-    /// The name of the device; empty for a route without one.
+    /// The name of the device; empty for what has none.
     pub device: String,
     pub gateway: Option<IpAddr>,
-    /// The routing table; None for an address.
+    /// The routing table; None for what is no route.
     pub table: Option<u32>,
     pub kind: DeviceKind,
-    /// What the kernel alone knew, such as the rule of a live check.
     pub note: Option<String>,
 }
 
-/// A route, or an interface's address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Taken {
     Route(IpNet),
+    /// Of an interface.
     Address(IpAddr),
-}
-
-impl std::fmt::Display for InTheWay {
-    /// `10.0.0.0/8 dev wg0 (VPN)`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.what {
-            Taken::Route(network) => write!(f, "{network}")?,
-            Taken::Address(address) => write!(f, "{address}")?,
-        }
-        if !self.device.is_empty() {
-            write!(f, " dev {}", self.device)?;
-        }
-        write!(f, " ({:?})", self.kind)
-    }
+    /// A policy rule of this priority refuses the packets.
+    Rule(u32),
+    /// No policy rule leads to a table that our routes could be in.
+    AllRules,
+    /// Of the cluster; in the way of virtual addresses only.
+    Cluster(IpNet),
+    /// Loopback, multicast and the like.
+    Special(IpNet),
+    /// The daemon's own, or a resolver's.
+    Own(IpNet),
 }
 
 /// What sort of device a route leaves by.
@@ -70,31 +74,76 @@ pub enum DeviceKind {
     Bridge,
     Lan,
     Loopback,
-    /// A route that throws packets away: blackhole, unreachable, prohibit.
+    /// What throws packets away: a blackhole, unreachable or prohibit route or rule.
     Blackhole,
     Other,
 }
 
 /// The pool of virtual addresses cannot be used.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
-#[error("the virtual subnet {} is in use on this machine", .conflict.subnet)]
+#[error("the virtual subnet {} cannot be used: in the way is {}", .conflict.subnet, .conflict.way)]
 pub struct VirtualSubnetConflict {
     pub conflict: Conflict,
+    /// Another one that could.
+    pub free: Option<IpNet>,
 }
 
-/// The command as the user gave it, without flags about routes: `sudo tp connect --context lab`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CommandLine(pub String);
-
-impl Default for CommandLine {
-    fn default() -> Self {
-        Self("sudo tp connect".into())
+impl VirtualSubnetConflict {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        let v6 = matches!(self.conflict.subnet, IpNet::V6(_));
+        let setting = if v6 { "routing.virtualSubnetV6" } else { "routing.virtualSubnet" };
+        match self.free {
+            Some(free) => format!("nobody uses {free} here: set `{setting}: {free}` in config.yml"),
+            None => format!("set `{setting}` in config.yml to a network that nobody uses here"),
+        }
     }
 }
 
-/// The text of the error: all conflicts, and the ways out with the exact commands.
-pub fn explain(conflicts: &[Conflict], command: &CommandLine) -> String {
-    let _ = command;
-    let line = |conflict: &Conflict| format!("{} overlaps with {:?}", conflict.subnet, conflict.way.what);
-    conflicts.iter().map(line).collect::<Vec<_>>().join("\n")
+impl InTheWay {
+    pub(crate) fn without_device(what: Taken, kind: DeviceKind) -> Self {
+        Self { what, device: String::new(), gateway: None, table: None, kind, note: None }
+    }
+}
+
+impl fmt::Display for InTheWay {
+    /// `10.0.0.0/8 via 10.8.0.1 dev tun0 table 52 (VPN)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            Taken::Route(network) => network.fmt(f)?,
+            Taken::Address(ip) => write!(f, "this machine's address {ip}")?,
+            Taken::Rule(priority) => write!(f, "policy rule {priority}")?,
+            Taken::AllRules => f.write_str("the policy rules, none of which leads to the main table")?,
+            Taken::Cluster(network) => write!(f, "the cluster's own {network}")?,
+            Taken::Special(network) => write!(f, "the meaning of {network}, which cannot be routed")?,
+            Taken::Own(network) => {
+                write!(f, "{network}, which tp itself or a resolver of this machine uses")?
+            }
+        }
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        if !self.device.is_empty() {
+            write!(f, " dev {}", self.device)?;
+        }
+        if let Some(table) = self.table.filter(|table| *table != crate::machine::MAIN) {
+            write!(f, " table {table}")?;
+        }
+        match (self.kind, self.what) {
+            (DeviceKind::Other, Taken::Cluster(_) | Taken::Special(_) | Taken::Own(_) | Taken::AllRules) => {}
+            (kind, _) => write!(f, " ({kind})")?,
+        }
+        self.note.as_ref().map_or(Ok(()), |note| write!(f, ", {note}"))
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Service => "services",
+            Self::Pods => "pods",
+            Self::AlsoProxy => "also-proxy",
+            Self::Virtual => "virtual addresses",
+        })
+    }
 }

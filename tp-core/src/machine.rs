@@ -12,7 +12,7 @@ pub struct Machine {
     pub links: Vec<Link>,
     pub addresses: Vec<Address>,
     pub routes: Vec<Route>,
-    /// Both families; the order is of no matter, the kernel goes by priority.
+    /// Both families. The kernel goes by priority; equal ones in this order.
     pub rules: Vec<Rule>,
     /// The servers that answer names on this machine.
     pub resolvers: Vec<IpAddr>,
@@ -27,6 +27,7 @@ pub struct Link {
     pub kind: String,
     pub loopback: bool,
     pub point_to_point: bool,
+    /// Administratively (`IFF_UP`). A Docker bridge without containers has no carrier and is up.
     pub up: bool,
 }
 
@@ -104,5 +105,25 @@ pub const LOCAL: u32 = 255;
 impl Machine {
     pub fn link(&self, index: u32) -> Option<&Link> {
         self.links.iter().find(|link| link.index == index)
+    }
+}
+
+impl Rule {
+    /// A rule without a selector: `from all lookup TABLE`.
+    pub fn lookup(v6: bool, priority: u32, table: u32) -> Self {
+        Self {
+            priority,
+            v6,
+            action: RuleAction::Table(table),
+            from: None,
+            to: None,
+            fwmark: None,
+            invert: false,
+            iif: None,
+            oif: None,
+            uids: None,
+            suppress_prefix_length: None,
+            other_selector: false,
+        }
     }
 }
