@@ -2,6 +2,8 @@
 
 mod devices;
 mod explain;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -83,7 +85,7 @@ pub enum DeviceKind {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 #[error("the virtual subnet {} cannot be used: in the way is {}", .conflict.subnet, .conflict.way)]
 pub struct VirtualSubnetConflict {
-    pub conflict: Conflict,
+    pub conflict: Box<Conflict>,
     /// Another one that could.
     pub free: Option<IpNet>,
 }
@@ -117,7 +119,7 @@ impl fmt::Display for InTheWay {
             Taken::Cluster(network) => write!(f, "the cluster's own {network}")?,
             Taken::Special(network) => write!(f, "the meaning of {network}, which cannot be routed")?,
             Taken::Own(network) => {
-                write!(f, "{network}, which tp itself or a resolver of this machine uses")?
+                write!(f, "{network}, which tp itself or a resolver of this machine uses")?;
             }
         }
         if let Some(gateway) = self.gateway {

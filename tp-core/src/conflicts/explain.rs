@@ -111,7 +111,7 @@ fn remove(conflicts: &[Conflict]) -> String {
                 Taken::Route(net),
             ) => {
                 let whose = if way.kind == DeviceKind::Vpn {
-                    "   # or disconnect the VPN, or let it route less"
+                    "   # until the VPN connects anew; not if the API server is behind it"
                 } else {
                     ""
                 };

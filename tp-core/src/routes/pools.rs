@@ -53,14 +53,12 @@ fn free(pool: IpNet, tables: &Tables, wishes: &Wishes) -> Option<IpNet> {
         .find(|candidate| place(*candidate, tables, wishes).is_ok())
 }
 
-fn place(pool: IpNet, tables: &Tables, wishes: &Wishes) -> Result<Vec<Placed>, Conflict> {
+fn place(pool: IpNet, tables: &Tables, wishes: &Wishes) -> Result<Vec<Placed>, Box<Conflict>> {
     let overlaps = |net: &IpNet| net.contains(&pool) || pool.contains(net);
-    let taken = |what, net| Conflict {
-        subnet: pool,
-        origin: Origin::Virtual,
-        overlap: smaller(net, pool),
-        way: InTheWay::without_device(what, DeviceKind::Other),
-        beatable: false,
+    let taken = |what, net| {
+        let way = InTheWay::without_device(what, DeviceKind::Other);
+        let overlap = smaller(net, pool);
+        Box::new(Conflict { subnet: pool, origin: Origin::Virtual, overlap, way, beatable: false })
     };
     if let Some((net, _)) = wishes.overlapping(pool) {
         return Err(taken(Taken::Cluster(net), net));
@@ -75,7 +73,8 @@ fn place(pool: IpNet, tables: &Tables, wishes: &Wishes) -> Result<Vec<Placed>, C
     for block in blocks::split(&[pool], &[tables.boundaries(), wishes.boundaries()].concat()) {
         let ip = block.network();
         let holders = tables.holders(ip, pool.prefix_len());
-        let told = |holder, beatable| conflict(tables, holder, pool, Origin::Virtual, pool, beatable);
+        let told =
+            |holder, beatable| Box::new(conflict(tables, holder, pool, Origin::Virtual, pool, beatable));
         match tables.winning(ip, block.prefix_len()) {
             Err(unbeaten) => return Err(told(&unbeaten, false)),
             Ok(winning) => match holders.first() {

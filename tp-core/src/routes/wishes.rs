@@ -76,7 +76,7 @@ impl Wishes {
         let via = longest(self.via.iter().filter(|(net, _)| net.contains(&ip)), |(net, _)| *net);
         let never = longest(self.never.iter().filter(|net| net.contains(&ip)), |net| **net);
         let for_it = wanted.map(|(net, _)| net.prefix_len()).max(via.map(|(net, _)| net.prefix_len()));
-        if never.map(|net| net.prefix_len()) >= for_it {
+        if never.map(IpNet::prefix_len) >= for_it {
             return Wish::Nothing; // also where nothing is for it
         }
         match (via, wanted) {
@@ -92,7 +92,7 @@ impl Wishes {
     /// The widest network around `ip` in which the user lets the cluster win.
     pub(super) fn allowed(&self, ip: IpAddr) -> Option<IpNet> {
         let around = self.allowed.iter().copied().filter(|net| net.contains(&ip));
-        around.min_by_key(|net| net.prefix_len())
+        around.min_by_key(IpNet::prefix_len)
     }
 
     /// Everything that may be routed or hidden lies in one of these.
