@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::io;
 
+use tp_core::config::Config;
 use tp_proto::daemon::{ConnectRequest, StatusReply};
 
 use crate::dataplane::MapDump;
@@ -41,6 +42,9 @@ pub trait Session: Send + Sync + 'static {
 
     /// Whether a second `tp connect` asks for this very connection.
     fn serves(&self, request: &ConnectRequest) -> impl Future<Output = Result<bool, Failure>> + Send;
+
+    /// The settings that hold.
+    fn config(&self) -> Config;
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>>;
 

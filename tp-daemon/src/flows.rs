@@ -22,12 +22,6 @@ use crate::dataplane::{Arrival, Dataplane, HeldConnect, HeldDatagram};
 use crate::exits::Exits;
 use crate::virtual_addresses::{Destination, InUse, VirtualAddresses};
 
-/// How long the far end may try to connect. Longer than the kernel's own verdict on an absent neighbour (3 s), so that
-/// the app hears that verdict.
-pub const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bound of the way to the far end and back (facts §4.5: Telepresence's default).
-pub const ROUNDTRIP: Duration = Duration::from_secs(2);
-
 /// The way to the far end while there is one.
 #[derive(Clone, Debug)]
 pub struct Exit {

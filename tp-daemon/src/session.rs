@@ -7,7 +7,7 @@ mod drive;
 mod follow;
 mod lookup;
 mod reach;
-mod settings;
+mod survey;
 mod way;
 
 use std::io;
@@ -19,12 +19,15 @@ use ipnet::IpNet;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tp_core::cluster::ClusterView;
+use tp_core::config::Config;
 use tp_core::conflicts::CommandLine;
 use tp_core::join::JoinUrl;
 use tp_core::routing::{Exit, Routing};
 use tp_core::session::State;
 use tp_proto::daemon::KubeTarget;
 
+use crate::config::{Settings, Sources};
 use crate::dataplane::{Dataplane, MapDump, Reach, Rows};
 use crate::dns;
 use crate::exits::{self, Exits};
@@ -37,6 +40,7 @@ use way::Way;
 
 pub use crate::progress::{Progress, Step};
 pub use reach::Reached;
+pub use survey::{Survey, survey};
 
 /// What to connect to.
 #[derive(Clone, Debug)]
@@ -53,6 +57,8 @@ pub struct Options {
     pub namespace: Option<String>,
     /// `user@host`, shown by the manager.
     pub client_name: String,
+    /// Files, kubeconfig and flags.
+    pub sources: Sources,
     /// What the user typed, for hints.
     pub command: CommandLine,
 }
@@ -102,6 +108,7 @@ struct Facts {
     manager: String,
     since: Instant,
     routing: Routing,
+    settings: Settings,
 }
 
 /// What the driver writes and `status` reads.
@@ -114,6 +121,7 @@ struct Shared {
 struct Now {
     state: State,
     session: String,
+    view: ClusterView,
     reached: Reached,
     last_error: Option<String>,
 }
@@ -150,6 +158,7 @@ pub async fn connect<D: Dataplane>(
         now: Mutex::new(Now {
             state: State::Connecting,
             session: String::new(),
+            view: ClusterView::default(),
             reached: Reached::default(),
             last_error: None,
         }),
@@ -179,7 +188,7 @@ pub async fn connect<D: Dataplane>(
             ))
         })?;
 
-    let settings = settings::Settings::new(peer.client_config().await);
+    let settings = options.sources.with_manager(&peer.client_config().await);
     let config = settings.config(&view);
     let addresses = {
         let dataplane = dataplane.clone();
@@ -189,7 +198,7 @@ pub async fn connect<D: Dataplane>(
     let follower = follow::Follower {
         reacher: reach::Reacher::new(&dataplane, &way.transport, addresses.clone(), options.command.clone()),
         addresses: addresses.clone(),
-        settings,
+        settings: settings.clone(),
         namespaces,
         namespace: way.namespace.clone(),
     };
@@ -203,14 +212,14 @@ pub async fn connect<D: Dataplane>(
         .or_hint("guarding against recursion", "this is a bug; please report it")
         .map_err(leave)?;
     let reached = follower.start(&view).await.map_err(leave)?;
-    shared.update(|now| now.reached.clone_from(&reached));
+    shared.update(|now| (now.view, now.reached) = (view.clone(), reached.clone()));
     let flows = Flows::new(Ways {
         manager: exit,
         session_unknown,
         exits: exits.clone(),
         addresses: addresses.clone(),
-        dial_timeout: flows::DIAL_TIMEOUT,
-        roundtrip: flows::ROUNDTRIP,
+        dial_timeout: config.timeouts.endpoint_dial,
+        roundtrip: config.timeouts.roundtrip_latency,
     });
     let serving = tokio::spawn({
         let (flows, dataplane) = (flows.clone(), dataplane.clone());
@@ -221,7 +230,7 @@ pub async fn connect<D: Dataplane>(
         lookup: Arc::new(lookup::ManagerLookup::new(peer.clone(), Arc::clone(&shared))),
         translation: Arc::new(addresses.clone()),
     };
-    let dns_config = follower.dns_config(&view, &reached.plan);
+    let dns_config = follower.dns_config(&view, &config, &reached.plan);
     let dns = match dns::Server::start(dns, dataplane.clone(), names, dns_config).await {
         Ok(dns) => dns,
         Err(error) => {
@@ -239,6 +248,7 @@ pub async fn connect<D: Dataplane>(
         manager: peer.version().to_owned(),
         since: Instant::now(),
         routing: config.routing,
+        settings,
     };
     Ok(Session { facts, shared, flows, exits, addresses, dns, quit, driver, serving })
 }
@@ -288,9 +298,14 @@ impl Session {
             tcp_flows,
             udp_flows,
             since: self.facts.since,
-            notes: self.exits.notes(),
+            notes: [self.exits.notes(), self.facts.settings.notes().to_vec()].concat(),
             last_error: self.addresses.trouble().or(now.last_error),
         }
+    }
+
+    /// The settings that hold now.
+    pub fn config(&self) -> Config {
+        self.facts.settings.config(&self.shared.get().view)
     }
 
     /// The maps of the dataplane; of virtual addresses it only knows half.

@@ -7,6 +7,7 @@ mod taken;
 use std::io;
 
 use anyhow::anyhow;
+use tp_core::config::Config;
 use tp_core::tun_addresses::{pick_v4, pick_v6};
 use tp_core::udp_flows::Limits;
 use tp_proto::daemon::{ConnectRequest, StatusReply};
@@ -17,6 +18,8 @@ use crate::dns;
 use crate::failure::{Failure, OrHint};
 use crate::progress::Progress;
 use crate::session;
+
+pub(crate) use request::{command_line, options};
 
 /// Set up as root.
 #[derive(Debug)]
@@ -72,7 +75,7 @@ impl Backend for Workstation {
     async fn connect(mut self, request: ConnectRequest, progress: Progress) -> Result<Connection, Failure> {
         // before anything that takes its time
         self.dns.authenticate().await;
-        let options = request::options(request)?;
+        let options = options(request).await?;
         let device_addresses = self.dataplane.sources().iter().map(ToString::to_string).collect();
         let dataplane =
             self.dataplane.start().or_hint("starting the dataplane", "this is a bug; please report it")?;
@@ -88,6 +91,10 @@ impl Session for Connection {
 
     async fn serves(&self, request: &ConnectRequest) -> Result<bool, Failure> {
         request::means(request, &self.session.status()).await
+    }
+
+    fn config(&self) -> Config {
+        self.session.config()
     }
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {

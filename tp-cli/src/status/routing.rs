@@ -105,9 +105,9 @@ impl Recursion {
         let mut parts = Vec::new();
         if !self.node_side.is_empty() {
             parts.push(format!(
-                "{} connects from the cluster's own nodes refused (behind {})",
-                self.node_side_refused,
-                self.node_side.join(", ")
+                "the cluster's nodes are behind {}, {} connects from there refused",
+                self.node_side.join(", "),
+                self.node_side_refused
             ));
         }
         if self.block_us > 0 {
@@ -188,7 +188,7 @@ mod tests {
         Conflict:   10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): reached under virtual addresses
         Conflict:   10.130.4.0/24 of 10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): the cluster goes first, as configured
         Conflict:   10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): NOT reachable
-        Recursion:  2 connects from the cluster's own nodes refused (behind virbr0); 1 connects refused within 1ms of another
+        Recursion:  the cluster's nodes are behind virbr0, 2 connects from there refused; 1 connects refused within 1ms of another
         ");
     }
 

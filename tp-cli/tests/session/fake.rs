@@ -9,6 +9,7 @@ use tp_daemon::backend::{Backend, Session, ThreadWork};
 use tp_daemon::dataplane::dump::{MapDump, OutcomeRow, Rows};
 use tp_daemon::failure::Failure;
 use tp_daemon::progress::Progress;
+use tp_core::config::Config;
 use tp_proto::daemon::connect_request::Target;
 use tp_proto::daemon::{ConnectRequest, DnsStatus, StatusReply};
 
@@ -92,6 +93,10 @@ impl Session for Connection {
 
     async fn serves(&self, request: &ConnectRequest) -> Result<bool, Failure> {
         Ok(url(request) == self.url)
+    }
+
+    fn config(&self) -> Config {
+        Config::merge(&[])
     }
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {

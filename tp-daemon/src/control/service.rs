@@ -14,6 +14,7 @@ use tp_proto::daemon::daemon_server::Daemon;
 use tp_proto::daemon::dump_maps_reply::Map;
 use tp_proto::daemon::{
     ConnectEvent, ConnectRequest, DumpMapsReply, DumpMapsRequest, Failure as WireFailure, StatusReply,
+    ViewConfigReply,
 };
 
 use super::Process;
@@ -155,6 +156,16 @@ impl<B: Backend> Daemon for Service<B> {
             Ok(Map { name: map.name.to_owned(), capacity: map.max_entries.into(), rows_json })
         });
         Ok(Response::new(DumpMapsReply { maps: maps.collect::<Result<_, Status>>()? }))
+    }
+
+    async fn view_config(&self, _request: Request<()>) -> Result<Response<ViewConfigReply>, Status> {
+        let Some(session) = self.phases.session() else {
+            return Err(Status::failed_precondition("there is no connection yet"));
+        };
+        let config = session.config();
+        let rows_json = serde_json::to_string(&config.view())
+            .map_err(|error| Status::internal(format!("writing the settings: {error}")))?;
+        Ok(Response::new(ViewConfigReply { rows_json, notes: config.notes }))
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tp_core::cluster::ClusterView;
+use tp_core::config::Config;
 use tp_core::dns::DnsConfig;
 use tp_core::routes::Plan;
 
 use super::Shared;
 use super::reach::{Reached, Reacher};
-use super::settings::Settings;
+use crate::config::Settings;
 use crate::dataplane::Dataplane;
 use crate::dns::Updater;
 use crate::failure::Failure;
@@ -38,22 +39,10 @@ impl<D: Dataplane> Follower<D> {
         self.reacher.carry_out(plan, &machine, None).await
     }
 
-    pub(super) fn dns_config(&self, view: &ClusterView, plan: &Plan) -> DnsConfig {
-        let mut namespaces = self.namespaces.clone();
-        namespaces.extend(view.namespaces.iter().cloned());
-        namespaces.push(self.namespace.clone());
-        namespaces.sort();
-        namespaces.dedup();
-        let reverse = plan.routed.iter().chain(&plan.virtual_subnets);
-        DnsConfig {
-            cluster_domain: view.cluster_domain.clone(),
-            namespace: self.namespace.clone(),
-            namespaces,
-            include_suffixes: view.include_suffixes.clone(),
-            exclude_suffixes: view.exclude_suffixes.clone(),
-            subnets: reverse.map(|placed| placed.network).collect(),
-            ..DnsConfig::default()
-        }
+    pub(super) fn dns_config(&self, view: &ClusterView, config: &Config, plan: &Plan) -> DnsConfig {
+        let routed = plan.routed.iter().chain(&plan.virtual_subnets);
+        let subnets = routed.map(|placed| placed.network).collect();
+        config.dns_config(view, &self.namespace, self.namespaces.iter().cloned(), subnets)
     }
 
     /// Follows until the user quits.
@@ -69,12 +58,20 @@ impl<D: Dataplane> Follower<D> {
         let mut take_back = tokio::time::interval(TAKE_BACK);
         take_back.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let mut views_changed = false;
             tokio::select! {
-                changed = views.changed() => if changed.is_err() { return },
+                changed = views.changed() => match changed {
+                    Ok(()) => views_changed = true,
+                    Err(_) => return,
+                },
                 () = machine.changed() => {}
                 _ = take_back.tick() => {
                     self.addresses.expire(Instant::now());
-                    continue;
+                    // the last address of a pool that is not needed any more takes the pool's route along
+                    let kept = reached.plan.virtual_subnets.is_empty() && !reached.reach.virtual_subnets.is_empty();
+                    if !kept || self.addresses.in_use() > 0 {
+                        continue;
+                    }
                 }
                 () = quit.cancelled() => return,
             }
@@ -83,10 +80,13 @@ impl<D: Dataplane> Follower<D> {
                 Ok(now) => {
                     if now.plan != reached.plan {
                         tracing::info!(plan = ?now.plan, "what is routed has changed");
-                        dns.update(self.dns_config(&view, &now.plan)).await;
+                    }
+                    if now.plan != reached.plan || views_changed {
+                        let config = self.settings.config(&view);
+                        dns.update(self.dns_config(&view, &config, &now.plan)).await;
                     }
                     reached = now;
-                    shared.update(|status| status.reached.clone_from(&reached));
+                    shared.update(|status| (status.view, status.reached) = (view, reached.clone()));
                 }
                 Err(failure) => {
                     tracing::error!(error = failure.message(), "routes do not follow the cluster");
@@ -103,6 +103,6 @@ impl<D: Dataplane> Follower<D> {
         for conflict in plan.conflicts.iter().filter(|conflict| !before.plan.conflicts.contains(conflict)) {
             tracing::warn!(?conflict, "a network of the cluster is not reachable any more");
         }
-        self.reacher.carry_out(plan, &machine, Some(&before.plan)).await
+        self.reacher.carry_out(plan, &machine, Some(&before.reach)).await
     }
 }

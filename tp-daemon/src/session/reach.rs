@@ -28,6 +28,8 @@ pub(super) struct Reacher<D> {
 #[derive(Clone, Debug, Default)]
 pub struct Reached {
     pub plan: Plan,
+    /// What the dataplane was told: virtual addresses that are in use keep their routes longer than the plan does.
+    pub reach: Reach,
     /// Names of the interfaces behind which the cluster's nodes live.
     pub node_side: Vec<String>,
     /// Networks that we have routed, and that yet leave elsewhere.
@@ -78,7 +80,7 @@ impl<D: Dataplane> Reacher<D> {
         &self,
         plan: Plan,
         machine: &Machine,
-        before: Option<&Plan>,
+        before: Option<&Reach>,
     ) -> Result<Reached, Failure> {
         let mut reach = Reach::from(&plan);
         if let Some(before) = before
@@ -99,7 +101,7 @@ impl<D: Dataplane> Reacher<D> {
         let name = |index: &u32| machine.link(*index).map(|link| link.name.clone());
         let node_side = plan.node_side.iter().filter_map(name).collect();
         let elsewhere = self.elsewhere(&reach, machine).await;
-        Ok(Reached { plan, node_side, elsewhere })
+        Ok(Reached { plan, reach, node_side, elsewhere })
     }
 
     fn own(&self, machine: &Machine) -> Own {

@@ -8,11 +8,14 @@ use tp_core::join::{JoinUrl, Security};
 use tp_proto::daemon::connect_request::Target as Wire;
 use tp_proto::daemon::{ConnectRequest, KubeTarget};
 
+use crate::config::Sources;
 use crate::failure::{Failure, OrHint};
 use crate::kube;
 use crate::session::{Options, Status, Target};
 
-pub(super) fn options(request: ConnectRequest) -> Result<Options, Failure> {
+/// Reads the files that configure it: to be called as the invoking user.
+pub(crate) async fn options(request: ConnectRequest) -> Result<Options, Failure> {
+    let sources = Sources::load(&request).await?;
     let command = command_line(&request);
     let target = match request.target {
         Some(Wire::ManagerUrl(url)) => Target::Direct(join_url(&url, request.insecure_plaintext)?),
@@ -20,11 +23,11 @@ pub(super) fn options(request: ConnectRequest) -> Result<Options, Failure> {
         None => Target::Kube(Box::default()),
     };
     let namespace = (!request.namespace.is_empty()).then_some(request.namespace);
-    Ok(Options { target, namespace, client_name: client_name(), command })
+    Ok(Options { target, namespace, client_name: client_name(), sources, command })
 }
 
 /// What to type for this very connection, without what must not be shown again.
-fn command_line(request: &ConnectRequest) -> CommandLine {
+pub(crate) fn command_line(request: &ConnectRequest) -> CommandLine {
     let mut command = CommandLine::default().0;
     let mut flag = |name: &str, value: &str| {
         if !value.is_empty() {
