@@ -29,6 +29,9 @@ pub(crate) mod wire {
     }
 }
 
+/// As the real one: the next stream of a connection waits without a word (§0.2.5).
+const STREAMS: u32 = 250;
+
 /// `WORKLOAD NAMESPACE POD POD-IP MANAGER [TOKEN CERTIFICATE]`; MANAGER is a URL. Runs until it is killed.
 pub(crate) fn run(words: &[&str]) -> io::Result<Value> {
     let [workload, namespace, pod_name, pod_ip, url, secret @ ..] = words else {
@@ -45,6 +48,7 @@ pub(crate) fn run(words: &[&str]) -> io::Result<Value> {
         let listener = TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))).await?;
         let api_port = listener.local_addr()?.port();
         let server = tonic::transport::Server::builder()
+            .max_concurrent_streams(STREAMS)
             .add_service(service::server())
             .serve_with_incoming(TcpListenerStream::new(listener));
         let serving = tokio::spawn(server);

@@ -13,7 +13,6 @@ use super::wire::manager::{DialRequest, SessionInfo, TunnelMessage, VersionInfo2
 #[derive(Debug)]
 pub(super) struct StandIn;
 
-/// As Telepresence's gRPC servers: the 251st stream of a connection waits.
 pub(super) fn server() -> AgentServer<StandIn> {
     AgentServer::new(StandIn)
 }
