@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::connect::ConnectArgs;
 use crate::kube_flags::KubeFlags;
 use crate::output::Output;
-use crate::{completion, connect, helm, maps, quit, report, status, version};
+use crate::{completion, connect, doctor, helm, maps, quit, report, status, version};
 
 /// Join the network of a Kubernetes cluster
 ///
@@ -39,6 +40,12 @@ enum Command {
     Status,
     /// Disconnect, and leave the machine as it was
     Quit,
+    /// Look at this machine and the cluster, and say what `tp connect` with the same flags would do
+    ///
+    /// Nothing is changed. With sudo the kernel's part is tried for real, where nobody sees it. The exit code is 0 if
+    /// nothing stands in the way, and 1 if something does.
+    #[command(mut_arg("command", |arg| arg.hide(true)), mut_arg("log_level", |arg| arg.hide(true)))]
+    Doctor(Box<ConnectArgs>),
     /// Print the versions of tp, its daemon and the manager
     Version,
     /// Look into the kernel programs' maps
@@ -77,6 +84,10 @@ pub async fn run() -> ExitCode {
         Command::Connect(args) => connect::run(*args, output).await,
         Command::Status => done(status::run(output).await),
         Command::Quit => done(quit::run(output).await),
+        Command::Doctor(args) if args.has_command() => {
+            Cli::command().error(ErrorKind::UnknownArgument, "`tp doctor` runs no command").exit()
+        }
+        Command::Doctor(args) => doctor::run(&args, output).await,
         Command::Version => done(version::run(output).await),
         Command::Maps { command: MapsCommand::Dump { map } } => done(maps::dump(map, output).await),
         Command::Helm(command) => done(helm::run(command.helm, command.kube).await),

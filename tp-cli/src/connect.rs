@@ -170,6 +170,18 @@ async fn follow(
     }
 }
 
+impl ConnectArgs {
+    /// What these flags ask the daemon for.
+    pub(crate) fn request(&self) -> Result<ConnectRequest> {
+        request::from(self)
+    }
+
+    /// Whether a command is to run while connected.
+    pub(crate) fn has_command(&self) -> bool {
+        !self.command.is_empty()
+    }
+}
+
 impl Connected {
     fn sentence(&self) -> String {
         let already = if self.already { "already connected" } else { "connected" };

@@ -14,7 +14,7 @@ use tp_proto::control::{self, ConnectError};
 use tp_proto::daemon::daemon_client::DaemonClient;
 
 use crate::report::{Advice, with_hint};
-pub use start::{needs_root, start};
+pub use start::{again_as_root, needs_root, program, start};
 
 /// Until a daemon that has answered Quit is gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@ pub mod args;
 pub mod completion;
 pub mod connect;
 pub mod daemon;
+pub mod doctor;
 pub mod helm;
 pub mod invoker;
 pub mod kube_flags;

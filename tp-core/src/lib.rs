@@ -9,6 +9,7 @@ pub mod config;
 pub mod conflicts;
 pub mod dial;
 pub mod dns;
+pub mod doctor;
 pub mod flow;
 pub mod invoker;
 pub mod join;

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tp_core::invoker::Account;
 
 use crate::backend::Backend;
-use crate::{janitor, process};
+use crate::{doctor, janitor, process};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -34,6 +34,10 @@ enum Command {
         #[command(flatten)]
         user: User,
     },
+    /// Try the kernel's part where nobody sees it, as root, and print checks for `tp doctor`
+    Check,
+    /// Look at this machine and the cluster of the request on stdin, as the invoking user, and print checks
+    Doctor,
 }
 
 /// The invoking user. Name and home are in the environment.
@@ -54,6 +58,8 @@ pub fn run<B: Backend>() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
+        Command::Check => doctor::as_root(),
+        Command::Doctor => doctor::as_user(),
     }
 }
 

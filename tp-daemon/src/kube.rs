@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod examine;
 mod find;
 mod forward;
 mod websocket;
@@ -17,6 +18,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 
 pub use config::Loaded;
+pub use examine::examine;
 pub use forward::Pods;
 
 /// A cluster whose API server answers and whose manager has been found.

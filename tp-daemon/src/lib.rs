@@ -6,6 +6,7 @@ pub mod control;
 pub mod dataplane;
 pub mod direct;
 pub mod dns;
+pub mod doctor;
 pub mod exits;
 pub mod failure;
 pub mod flows;

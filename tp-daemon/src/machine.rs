@@ -9,6 +9,7 @@ mod links;
 mod next_hops;
 mod routes;
 mod rules;
+mod taken;
 mod watch;
 
 use std::io;
@@ -19,6 +20,7 @@ use crate::dataplane::{PAIR_HOST, TUN_NAME};
 use crate::dns;
 
 pub use leaving::{Leaving, leaves_by};
+pub use taken::taken;
 pub use watch::Watch;
 
 use kernel::{ADDRESSES, Family, Kernel, LINKS, NEXT_HOPS, ROUTES, RULES};

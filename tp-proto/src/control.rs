@@ -8,8 +8,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 
 use hyper_util::rt::TokioIo;
+use prost::Message;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::daemon::ConnectRequest;
 use crate::daemon::daemon_client::DaemonClient;
 
 /// Name of the abstract socket, written `@tp-daemon` by `ss -x`.
@@ -67,6 +69,15 @@ pub async fn connect() -> Result<(DaemonClient<Channel>, Listener), ConnectError
     });
     let channel = Endpoint::from_static("http://tp-daemon").connect_with_connector(once).await?;
     Ok((DaemonClient::new(channel).max_decoding_message_size(usize::MAX), listener))
+}
+
+/// A request for a daemon's program that is asked over its stdin: `tp-daemon doctor`.
+pub fn request_to_bytes(request: &ConnectRequest) -> Vec<u8> {
+    request.encode_to_vec()
+}
+
+pub fn request_from_bytes(bytes: &[u8]) -> io::Result<ConnectRequest> {
+    ConnectRequest::decode(bytes).map_err(io::Error::other)
 }
 
 fn address() -> io::Result<SocketAddr> {

@@ -37,9 +37,14 @@ pub fn needs_root() -> Result<()> {
     if geteuid().is_root() {
         return Ok(());
     }
+    Err(with_hint(anyhow!("root is needed to set up the network of this machine"), again_as_root()))
+}
+
+/// This very command, with sudo before it.
+pub fn again_as_root() -> String {
     let words: Vec<OsString> = std::env::args_os().collect();
     let kept: Vec<&str> = KEPT.iter().copied().filter(|name| std::env::var_os(name).is_some()).collect();
-    Err(with_hint(anyhow!("root is needed to set up the network of this machine"), sudo(&words, &kept)))
+    sudo(&words, &kept)
 }
 
 /// Starts a daemon for `account` and waits until it serves; false if another one does already.
@@ -77,7 +82,7 @@ pub async fn start(account: &Account, log_level: &str) -> Result<bool> {
 }
 
 /// `tp-daemon` beside our own program, or else in the PATH.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     if let Some(program) = std::env::var_os(PROGRAM_VARIABLE) {
         return Ok(program.into());
     }

@@ -14,7 +14,7 @@ use tp_core::dns::Name;
 use tp_core::dns::resolved::LinkDomain;
 use zbus::fdo::{DBusProxy, NameOwnerChangedStream};
 
-const SERVICE: &str = "org.freedesktop.resolve1";
+pub(super) const SERVICE: &str = "org.freedesktop.resolve1";
 const BUS_SOCKETS: [&str; 2] = ["/run/dbus/system_bus_socket", "/var/run/dbus/system_bus_socket"];
 /// resolved and the bus answer within milliseconds, or are busy starting.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);

@@ -25,12 +25,12 @@ pub(super) struct ManagerService {
 }
 
 /// Asks the API server for its version: the first proof that we reach it and that it knows us.
-pub(super) async fn version(client: &Client, loaded: &Loaded) -> Result<(), Failure> {
+pub(super) async fn version(client: &Client, loaded: &Loaded) -> Result<String, Failure> {
     let doing = format!("connecting to the cluster's API server {}", loaded.server);
     match limited(client.apiserver_version()).await {
         Ok(version) => {
             tracing::info!(version = version.git_version, server = loaded.server, "API server");
-            Ok(())
+            Ok(version.git_version)
         }
         Err(error) => {
             let hint = hint_for(&error, &loaded.context);
@@ -96,7 +96,7 @@ async fn get(client: &Client, namespace: &str) -> Result<Option<ManagerService>,
     Ok(found.map(|service| ManagerService { namespace: namespace.to_owned(), service }))
 }
 
-async fn limited<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+pub(super) async fn limited<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(result) => result,
         Err(_) => Err(Error::Service("the API server did not answer within 15 s".into())),

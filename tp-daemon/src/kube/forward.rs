@@ -128,7 +128,7 @@ fn api_port(service: &Service) -> Option<&ServicePort> {
     service.spec.as_ref()?.ports.as_ref()?.iter().find(|port| port.name.as_deref() == Some(API_PORT))
 }
 
-fn selector(service: &Service) -> String {
+pub(super) fn selector(service: &Service) -> String {
     let selector = service.spec.as_ref().and_then(|spec| spec.selector.clone()).unwrap_or_default();
     selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
@@ -151,7 +151,7 @@ fn is_running(pod: &Pod) -> bool {
         && pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(super) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }

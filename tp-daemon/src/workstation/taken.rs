@@ -1,52 +1,12 @@
-//! The networks this machine uses already, where the TUN must not have its addresses.
+//! The networks this machine uses already, asked for before there is a runtime.
 
 use std::io;
 
 use ipnet::IpNet;
-use tp_core::machine::Machine;
 
 use crate::machine;
 
-/// Of all routes, in whatever table, of all interfaces, and the resolvers.
 pub(super) fn networks() -> io::Result<Vec<IpNet>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    Ok(of(&runtime.block_on(machine::look())?))
-}
-
-/// Default routes take nothing, nor do the halves and eighths by which VPNs outdo them.
-fn of(machine: &Machine) -> Vec<IpNet> {
-    let routes = machine.routes.iter().map(|route| route.network).filter(|net| net.prefix_len() > 3);
-    let addresses = machine.addresses.iter().map(|address| address.net);
-    let resolvers = machine.resolvers.iter().copied().map(IpNet::from);
-    routes.chain(addresses).chain(resolvers).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use tp_core::machine::{Address, Route, RouteKind};
-
-    use super::*;
-
-    #[test]
-    fn a_vpn_that_takes_everything_leaves_room_for_the_tun() {
-        let net = |text: &str| -> IpNet { text.parse().unwrap() };
-        let route = |text: &str| Route {
-            table: 254,
-            network: net(text),
-            kind: RouteKind::Unicast,
-            link: Some(3),
-            gateway: None,
-            metric: 0,
-        };
-        let machine = Machine {
-            routes: ["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "2000::/3", "10.0.0.0/8"].map(route).into(),
-            addresses: vec![Address { link: 3, net: net("10.9.0.2/32") }],
-            resolvers: vec!["198.18.84.114".parse().unwrap()],
-            ..Machine::default()
-        };
-        let taken = of(&machine);
-        assert_eq!(taken, ["10.0.0.0/8", "10.9.0.2/32", "198.18.84.114/32"].map(net));
-        let v4 = tp_core::tun_addresses::pick_v4(&taken).unwrap();
-        assert_eq!(v4.device, "198.19.84.113/30".parse().unwrap());
-    }
+    Ok(machine::taken(&runtime.block_on(machine::look())?))
 }

@@ -1,0 +1,145 @@
+//! The kernel's part, tried for real: a dataplane in a network namespace that goes away with this process.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use ipnet::IpNet;
+use nix::sched::{CloneFlags, unshare};
+use rustix::thread::{CapabilitySet, capabilities};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tp_core::doctor::{Check, Stage};
+use tp_core::tun_addresses::{pick_v4, pick_v6};
+use tp_core::udp_flows::Limits;
+
+use crate::dataplane::{self, Arrival, Dataplane, EbpfDataplane, Prepared, Reach};
+use crate::failure::{Failure, OrHint};
+use crate::machine;
+
+/// What the set-up and becoming the user take.
+const NEEDED: [(CapabilitySet, &str); 5] = [
+    (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
+    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+    (CapabilitySet::SETUID, "CAP_SETUID"),
+    (CapabilitySet::SETGID, "CAP_SETGID"),
+    (CapabilitySet::SETPCAP, "CAP_SETPCAP"),
+];
+
+/// For documentation (RFC 5737): nobody has it, and there is nobody else in the namespace.
+const SOMEWHERE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
+const PORT: u16 = 7;
+const SAID: &[u8] = b"hello";
+const WITHIN: Duration = Duration::from_secs(10);
+
+const BUG: &str = "this is a bug; please report it with this output";
+
+pub(super) fn check() -> Vec<Check> {
+    let missing = missing_capabilities();
+    if !missing.is_empty() {
+        return vec![Check::fail(
+            Stage::Tp,
+            "capabilities",
+            format!("root has no {} here", missing.join(", ")),
+            "is this a container? start it with --privileged, or with these capabilities and /dev/net/tun",
+        )];
+    }
+    let mut checks = vec![Check::ok(Stage::Tp, "capabilities", "all that is needed")];
+    checks.push(match dataplane() {
+        Ok(says) => Check::ok(Stage::Machine, "dataplane", says),
+        Err(failure) => super::failed(Stage::Machine, "dataplane", failure),
+    });
+    checks
+}
+
+fn missing_capabilities() -> Vec<&'static str> {
+    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    NEEDED.iter().filter(|(capability, _)| !have.contains(*capability)).map(|(_, name)| *name).collect()
+}
+
+/// Sets up what a connect would, and connects through it.
+fn dataplane() -> Result<&'static str, Failure> {
+    unshare(CloneFlags::CLONE_NEWNET).or_hint(
+        "making a network namespace",
+        "the kernel needs CONFIG_NET_NS; in a container, CAP_SYS_ADMIN and a seccomp profile that allows unshare",
+    )?;
+    let free = || Failure::new(anyhow!("no address is free in an empty namespace"), BUG);
+    let v4 = pick_v4(&[]).ok_or_else(free)?;
+    let options = dataplane::Options {
+        tun_v4: v4.device,
+        dns_v4: v4.dns,
+        v6: pick_v6(&[]).map(|v6| (v6.device, v6.dns)),
+        udp: Limits::default(),
+        kernel_log_level: 0,
+    };
+    let prepared = dataplane::setup(&options).map_err(|error| {
+        let text = error.to_string();
+        let (says, hint) = text.split_once("\n\nhint: ").unwrap_or((&text, BUG));
+        Failure::new(anyhow!(says.to_owned()), hint)
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .or_hint("trying the dataplane", BUG)?;
+    runtime.block_on(async {
+        match tokio::time::timeout(WITHIN, carry(prepared)).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::new(anyhow!("no byte came through within 10 s"), BUG)),
+        }
+    })?;
+    Ok("eBPF: made in a network namespace of its own, a connection went through, thrown away")
+}
+
+async fn carry(prepared: Prepared) -> Result<(), Failure> {
+    let dataplane = prepared.start().or_hint("starting the dataplane", BUG)?;
+    dataplane.attach_dns_hooks().or_hint(
+        "leading port 53 of this machine's programs to the DNS server",
+        "mount cgroup2, for example: sudo mount -t cgroup2 none /sys/fs/cgroup/unified",
+    )?;
+    dataplane.detach_dns_hooks();
+    dataplane
+        .set_reach(&Reach::networks(&[IpNet::from(IpAddr::from(SOMEWHERE))]))
+        .await
+        .or_hint("routing a network to the TUN", "`ip route` tells what the kernel refuses")?;
+    let leaving = machine::leaves_by(SOMEWHERE.into()).await.or_hint("asking the kernel for a route", BUG)?;
+    let link = leaving.and_then(|leaving| leaving.link);
+    if !link.is_some_and(|link| dataplane.links().contains(&link)) {
+        return Err(Failure::new(anyhow!("a routed network does not leave by the TUN"), BUG));
+    }
+    // a thread of its own: it waits for us
+    let app = tokio::task::spawn_blocking(app);
+    far_end(&dataplane).await.or_hint("carrying a connection", BUG)?;
+    match app.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error).or_hint("connecting through the dataplane", BUG),
+        Err(error) => Err(error).or_hint("connecting through the dataplane", BUG),
+    }
+}
+
+fn app() -> io::Result<()> {
+    use std::io::{Read, Write};
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::from((SOMEWHERE, PORT)), WITHIN)?;
+    stream.set_read_timeout(Some(WITHIN))?;
+    stream.write_all(SAID)?;
+    let mut heard = [0; SAID.len()];
+    stream.read_exact(&mut heard)?;
+    if heard == SAID { Ok(()) } else { Err(io::Error::other("the bytes that came back are others")) }
+}
+
+/// Says back what it hears.
+async fn far_end(dataplane: &EbpfDataplane) -> io::Result<()> {
+    loop {
+        match dataplane.next().await {
+            Some(Arrival::Tcp(held)) if held.flow().dest.ip() == SOMEWHERE => {
+                let mut stream = held.admit().await?;
+                let mut heard = [0; SAID.len()];
+                stream.read_exact(&mut heard).await?;
+                stream.write_all(&heard).await?;
+                return stream.flush().await;
+            }
+            Some(_) => {}
+            None => return Err(io::Error::other("the dataplane has shut down")),
+        }
+    }
+}
