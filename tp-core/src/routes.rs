@@ -93,6 +93,8 @@ pub fn plan(
     }
     let mut plan = decision.plan(routing.auto_resolve);
     plan.virtual_subnets = pools::placed_pools(&plan, routing, &tables, &wishes)?;
-    plan.node_side = node_side::links(view, own, &tables);
+    if routing.recursion_guard {
+        plan.node_side = node_side::links(view, own, &tables);
+    }
     Ok(plan)
 }

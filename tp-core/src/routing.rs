@@ -24,6 +24,8 @@ pub struct Routing {
     pub virtual_subnet_v6: Ipv6Net,
     /// Whether a conflict that nobody allowed resolves itself by virtual addresses.
     pub auto_resolve: bool,
+    /// Whether connects from the side of the cluster's nodes are kept out of the tunnel.
+    pub recursion_guard: bool,
     /// Zero: off.
     pub recursion_block: Duration,
 }
@@ -38,6 +40,7 @@ impl Default for Routing {
             virtual_subnet_v4: VIRTUAL_SUBNET_V4,
             virtual_subnet_v6: VIRTUAL_SUBNET_V6,
             auto_resolve: true,
+            recursion_guard: true,
             recursion_block: Duration::ZERO,
         }
     }

@@ -27,7 +27,7 @@ use crate::flows;
 use crate::kube;
 use keep::State;
 
-/// Until each workload has an agent, which may have to be installed (facts/telepresence-wire.md §2.1).
+/// For the agents of a session that was made anew.
 const BUDGET: Duration = Duration::from_secs(30);
 /// Until one of them answers.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -43,6 +43,8 @@ pub struct Start {
     pub namespace: String,
     /// Those that `--proxy-via` names.
     pub workloads: Vec<String>,
+    /// For all of it: agents arrive, and each workload has one that answers (`timeouts.agentArrival`).
+    pub arrival: Duration,
 }
 
 /// The exits of a connection. Dropping the last clone lets go of the agents.
@@ -98,7 +100,7 @@ pub struct WorkloadStatus {
 impl Exits {
     /// Makes sure that each workload has an agent and that one of them answers.
     pub async fn start(start: Start) -> Result<Self, Failure> {
-        let Start { client, manager, cluster, namespace, mut workloads } = start;
+        let Start { client, manager, cluster, namespace, mut workloads, arrival } = start;
         workloads.sort();
         workloads.dedup();
         let stop = CancellationToken::new();
@@ -106,7 +108,7 @@ impl Exits {
         if workloads.is_empty() {
             return Ok(Self(Arc::new(Inner { manager, workloads: HashMap::new(), _stop: guard })));
         }
-        ensure::all(&client, manager.clone(), &workloads, Instant::now() + BUDGET).await?;
+        ensure::all(&client, manager.clone(), &workloads, Instant::now() + arrival).await?;
         let (known, pods) = watch::channel(pods::Known::NotYet);
         let following = pods::follow(client, manager.clone(), namespace.clone(), workloads.clone(), known);
         spawn(&stop, following);

@@ -136,9 +136,6 @@ impl Shared {
     }
 }
 
-/// Until the first report of the cluster's networks.
-const FIRST_REPORT: Duration = Duration::from_secs(15);
-
 /// Connects. On a failure nothing is left behind: routes and DNS come last, and are taken back by what fails.
 pub async fn connect<D: Dataplane>(
     options: &Options,
@@ -148,7 +145,8 @@ pub async fn connect<D: Dataplane>(
 ) -> Result<Session, Failure> {
     let way = way::find(options, progress).await?;
     progress.step("manager", format!("connecting to {}", way.server));
-    let peer = arrive::greet(&way).await?;
+    let timeouts = options.sources.config().timeouts;
+    let peer = arrive::greet(&way, &timeouts).await?;
     let namespaces = match &way.cluster {
         Some(cluster) => cluster.namespaces().await,
         None => Vec::new(),
@@ -176,12 +174,15 @@ pub async fn connect<D: Dataplane>(
         quit.cancel();
         error
     };
-    let view = tokio::time::timeout(FIRST_REPORT, views.wait_for(Option::is_some))
+    let view = tokio::time::timeout(timeouts.manager_connect, views.wait_for(Option::is_some))
         .await
         .ok()
         .and_then(|changed| changed.ok().and_then(|view| view.clone()))
         .ok_or_else(|| {
-            let reason = shared.get().last_error.unwrap_or_else(|| "no report within 15 s".to_owned());
+            let reason = shared
+                .get()
+                .last_error
+                .unwrap_or_else(|| format!("no report within {:?}", timeouts.manager_connect));
             leave(Failure::new(
                 anyhow!(reason).context("waiting for the manager's report of the cluster's networks"),
                 format!("see its log: `kubectl -n {} logs deploy/traffic-manager`", way.manager_namespace),
@@ -194,7 +195,7 @@ pub async fn connect<D: Dataplane>(
         let dataplane = dataplane.clone();
         VirtualAddresses::new(&config.routing, move |changes| dataplane.change_vips(changes))
     };
-    let exits = start_exits(&way, &peer, exit.clone(), &config.routing, progress).await.map_err(leave)?;
+    let exits = start_exits(&way, &peer, exit.clone(), &config, progress).await.map_err(leave)?;
     let follower = follow::Follower {
         reacher: reach::Reacher::new(&dataplane, &way.transport, addresses.clone(), options.command.clone()),
         addresses: addresses.clone(),
@@ -258,23 +259,25 @@ async fn start_exits(
     way: &Way,
     peer: &arrive::Peer,
     manager: watch::Receiver<Option<flows::Exit>>,
-    routing: &Routing,
+    config: &Config,
     progress: &Progress,
 ) -> Result<Exits, Failure> {
     let workload = |exit: &Exit| match exit {
         Exit::Workload(name) => Some(name.clone()),
         Exit::Manager => None,
     };
-    let workloads: Vec<String> = routing.proxy_via.iter().filter_map(|via| workload(&via.exit)).collect();
+    let workloads: Vec<String> =
+        config.routing.proxy_via.iter().filter_map(|via| workload(&via.exit)).collect();
     if !workloads.is_empty() {
         progress.step("agents", workloads.join(", "));
     }
     Exits::start(exits::Start {
         client: peer.client.clone(),
         manager,
-        cluster: way.cluster.as_ref().map(kube::Cluster::pods),
+        cluster: way.cluster.as_ref().filter(|_| config.cluster.agent_port_forward).map(kube::Cluster::pods),
         namespace: way.namespace.clone(),
         workloads,
+        arrival: config.timeouts.agent_arrival,
     })
     .await
 }

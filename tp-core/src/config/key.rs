@@ -76,8 +76,10 @@ keys! {
         "Networks in which the cluster's routes win over routes that this machine has already, a VPN's for example.";
     AutoResolveConflicts = "routing.autoResolveConflicts", Kind::Bool, "true", Now,
         "Whether a conflict that nobody allowed resolves itself: what both want is then reached under virtual addresses, by name. If not, `tp connect` fails and lists every conflict.";
+    RecursionGuard = "routing.recursionGuard", Kind::Bool, "true", Now,
+        "Whether connections that come from behind an interface where the cluster's nodes or pods are, and would go back into the tunnel, are refused.";
     RecursionBlock = "routing.recursionBlockDuration", Kind::Duration, "0s", Now,
-        "For so long after a connection to an address and port was made, further connections to them are refused. For clusters that run on this machine and send what they do not know back to it; 0 is off. Guards without a timer are always on.";
+        "For so long after a connection to an address and port was made, further connections to them are refused. For clusters that run on this machine and send what they do not know back to it; 0 is off. `recursionGuard` needs no timer.";
     VirtualSubnet = "routing.virtualSubnet" or "cluster.virtualIPSubnet", Kind::SubnetV4, "246.246.0.0/16", Now,
         "Where virtual addresses are taken from.";
     VirtualSubnetV6 = "routing.virtualSubnetV6", Kind::SubnetV6, "fd74:7076::/64", Now,

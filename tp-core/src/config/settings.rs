@@ -89,6 +89,7 @@ impl Config {
                     _ => VIRTUAL_SUBNET_V6,
                 },
                 auto_resolve: values.bool(Key::AutoResolveConflicts),
+                recursion_guard: values.bool(Key::RecursionGuard),
                 recursion_block: values.duration(Key::RecursionBlock),
             },
             dns: Dns {

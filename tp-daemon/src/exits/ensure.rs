@@ -53,7 +53,9 @@ async fn one(
             Err(format!("workload {workload}: this manager has no agents"))
         }
         Ok(Err(status)) => Err(format!("workload {workload}: {}", status.message())),
-        Err(_) => Err(format!("workload {workload}: the manager had no agent within 30 s")),
+        Err(_) => {
+            Err(format!("workload {workload}: the manager had no agent in time (timeouts.agentArrival)"))
+        }
     }
 }
 

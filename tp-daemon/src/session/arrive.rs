@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use tonic::Code;
+use tp_core::config::Timeouts;
 use tp_proto::client::{ManagerClient, Tunnels, channel, manager};
 use tp_proto::manager::ClientInfo;
 
@@ -18,6 +19,8 @@ pub(super) struct Peer {
     pub(super) client: ManagerClient,
     pub(super) tunnels: Tunnels,
     version: String,
+    /// For each answer of the manager.
+    pub(super) answer_within: Duration,
 }
 
 /// A real Telepresence manager takes 250 streams per connection, watches and DNS included, and lets the next one wait
@@ -26,18 +29,17 @@ const STREAMS_TELEPRESENCE: usize = 200;
 /// Ours sets no limit of its own; beyond this a second connection is worth its cost.
 const STREAMS_OURS: usize = 4096;
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-
 /// Opens the first connection and asks for the version.
-pub(super) async fn greet(way: &Way) -> Result<Peer, Failure> {
+pub(super) async fn greet(way: &Way, timeouts: &Timeouts) -> Result<Peer, Failure> {
+    let within = timeouts.manager_connect;
     let connecting = channel(Arc::clone(&way.connector), way.auth.clone());
-    let channel = match tokio::time::timeout(ANSWER_WITHIN, connecting).await {
+    let channel = match tokio::time::timeout(within, connecting).await {
         Ok(Ok(channel)) => channel,
         Ok(Err(error)) => return Err(unreachable(way, anyhow!(deepest(&error)))),
-        Err(_) => return Err(unreachable(way, anyhow!("no connection within 15 s"))),
+        Err(_) => return Err(unreachable(way, anyhow!("no connection within {within:?}"))),
     };
     let mut client = manager(channel.clone());
-    let answer = tokio::time::timeout(ANSWER_WITHIN, client.version(())).await;
+    let answer = tokio::time::timeout(within, client.version(())).await;
     let version = match answer {
         Ok(Ok(version)) => version.into_inner(),
         Ok(Err(status)) if status.code() == Code::Unauthenticated => {
@@ -48,12 +50,13 @@ pub(super) async fn greet(way: &Way) -> Result<Peer, Failure> {
             ));
         }
         Ok(Err(status)) => return Err(unreachable(way, anyhow!(status.message().to_owned()))),
-        Err(_) => return Err(unreachable(way, anyhow!("no answer within 15 s"))),
+        Err(_) => return Err(unreachable(way, anyhow!("no answer within {within:?}"))),
     };
     let ours = version.name.contains("(tp)");
     let limit = if ours { STREAMS_OURS } else { STREAMS_TELEPRESENCE };
     let tunnels = Tunnels::new(channel, Arc::clone(&way.connector), way.auth.clone(), limit);
-    Ok(Peer { client, tunnels, version: format!("{} {}", version.name, version.version) })
+    let version = format!("{} {}", version.name, version.version);
+    Ok(Peer { client, tunnels, version, answer_within: timeouts.manager_api })
 }
 
 impl Peer {
@@ -65,7 +68,7 @@ impl Peer {
     /// What the manager wants its clients to be configured with, as YAML; nothing if it has nothing to say.
     pub(super) async fn client_config(&self) -> String {
         let mut client = self.client.clone();
-        match tokio::time::timeout(ANSWER_WITHIN, client.get_client_config(())).await {
+        match tokio::time::timeout(self.answer_within, client.get_client_config(())).await {
             Ok(Ok(config)) => String::from_utf8_lossy(&config.into_inner().config_yaml).into_owned(),
             Ok(Err(status)) => {
                 tracing::debug!(%status, "the manager tells no configuration for clients");

@@ -15,8 +15,6 @@ use super::Shared;
 use super::arrive::Peer;
 use crate::flows::Exit;
 
-/// How long one question may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// A goodbye that is not heard is no reason to stay.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -96,11 +94,12 @@ impl Driver {
         let mut client = self.peer.client.clone();
         let inputs = self.inputs.0.clone();
         let shared = Arc::clone(&self.shared);
+        let within = self.peer.answer_within;
         match action {
             Action::Arrive => {
                 let info = self.client.clone();
                 self.ask(async move {
-                    match limited(client.arrive_as_client(info)).await {
+                    match limited(within, client.arrive_as_client(info)).await {
                         Ok(answer) => Input::Arrived { session: answer.session_id },
                         Err(status) => {
                             tracing::warn!(%status, "the manager gave no session");
@@ -115,7 +114,7 @@ impl Driver {
             Action::Remain { session } => {
                 let request = RemainRequest { session: Some(session_info(session)) };
                 self.ask(async move {
-                    Input::Remained(match limited(client.remain(request)).await {
+                    Input::Remained(match limited(within, client.remain(request)).await {
                         Ok(()) => Remain::Ok,
                         Err(status) if status.code() == Code::NotFound => Remain::Unknown,
                         Err(status) => {
@@ -180,11 +179,13 @@ pub(super) fn session_info(session: String) -> SessionInfo {
     SessionInfo { session_id: session, ..SessionInfo::default() }
 }
 
+/// `timeouts.trafficManagerAPI`.
 pub(super) async fn limited<T>(
+    within: Duration,
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,
 ) -> Result<T, Status> {
-    match tokio::time::timeout(ANSWER_WITHIN, call).await {
+    match tokio::time::timeout(within, call).await {
         Ok(answer) => answer.map(tonic::Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded("no answer within 10 s")),
+        Err(_) => Err(Status::deadline_exceeded(format!("no answer within {within:?}"))),
     }
 }

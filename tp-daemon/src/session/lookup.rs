@@ -23,11 +23,11 @@ impl ManagerLookup {
 
 impl ClusterLookup for ManagerLookup {
     fn lookup(&self, name: &str, rtype: u16) -> Looking {
-        let mut client = self.peer.client.clone();
+        let (mut client, within) = (self.peer.client.clone(), self.peer.answer_within);
         let session = session_info(self.shared.get().session);
         let request = DnsRequest { session: Some(session), name: name.to_owned(), r#type: rtype.into() };
         Box::pin(async move {
-            match limited(client.lookup_dns(request)).await {
+            match limited(within, client.lookup_dns(request)).await {
                 Ok(answer) => Ok(Answer { rcode: answer.r_code, records: answer.rrs }),
                 Err(status) if matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) => {
                     Err(LookupError::Unreachable)

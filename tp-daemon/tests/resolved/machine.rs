@@ -1,5 +1,6 @@
 //! A machine for one test: network and mount namespaces with D-Bus, systemd-resolved and a dataplane.
 
+use std::net::IpAddr;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -11,7 +12,9 @@ use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
 use tp_core::dns::DnsConfig;
 use tp_daemon::dataplane::{EbpfDataplane, Options, setup};
-use tp_daemon::dns::{self, Answer, ClusterLookup, DnsHandle, Looking, Server};
+use tp_daemon::dns::{
+    self, Answer, ClusterLookup, ClusterNames, DnsHandle, Looking, NoneLeft, Server, Translation,
+};
 
 use crate::packages::Programs;
 use crate::upstream::Upstream;
@@ -146,7 +149,8 @@ impl Machine {
 
     pub(crate) fn connect(&self) -> DnsHandle {
         let prepared = self.prepared.lock().unwrap().take().expect("once per machine");
-        let started = Server::start(prepared, self.dataplane.clone(), Arc::new(Cluster), config());
+        let names = ClusterNames { lookup: Arc::new(Cluster), translation: Arc::new(Plain) };
+        let started = Server::start(prepared, self.dataplane.clone(), names, config());
         self.runtime.block_on(started).unwrap_or_else(|error| panic!("{error:#}"))
     }
 
@@ -232,6 +236,19 @@ pub(crate) fn config() -> DnsConfig {
 }
 
 struct Cluster;
+
+/// No address is hidden.
+struct Plain;
+
+impl Translation for Plain {
+    fn to_app(&self, _: IpAddr) -> Result<Option<IpAddr>, NoneLeft> {
+        Ok(None)
+    }
+
+    fn to_cluster(&self, _: IpAddr) -> Option<IpAddr> {
+        None
+    }
+}
 
 impl ClusterLookup for Cluster {
     fn lookup(&self, name: &str, rtype: u16) -> Looking {
