@@ -34,6 +34,7 @@ pub struct Connection {
     session: session::Session,
     dataplane: EbpfDataplane,
     device_addresses: Vec<String>,
+    asked: request::Flags,
 }
 
 impl Backend for Workstation {
@@ -75,12 +76,13 @@ impl Backend for Workstation {
     async fn connect(mut self, request: ConnectRequest, progress: Progress) -> Result<Connection, Failure> {
         // before anything that takes its time
         self.dns.authenticate().await;
+        let asked = request::Flags::of(&request);
         let options = options(request).await?;
         let device_addresses = self.dataplane.sources().iter().map(ToString::to_string).collect();
         let dataplane =
             self.dataplane.start().or_hint("starting the dataplane", "this is a bug; please report it")?;
         let session = session::connect(&options, dataplane.clone(), self.dns, &progress).await?;
-        Ok(Connection { session, dataplane, device_addresses })
+        Ok(Connection { session, dataplane, device_addresses, asked })
     }
 }
 
@@ -90,6 +92,10 @@ impl Session for Connection {
     }
 
     async fn serves(&self, request: &ConnectRequest) -> Result<bool, Failure> {
+        let flags = request::Flags::of(request);
+        if !flags.is_empty() && flags != self.asked {
+            return Ok(false);
+        }
         request::means(request, &self.session.status()).await
     }
 

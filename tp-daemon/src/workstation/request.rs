@@ -46,6 +46,23 @@ pub(crate) fn command_line(request: &ConnectRequest) -> CommandLine {
     CommandLine(command)
 }
 
+/// The flags that say how networks are routed.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) struct Flags([Vec<String>; 5]);
+
+impl Flags {
+    pub(super) fn of(request: &ConnectRequest) -> Self {
+        let ConnectRequest { also_proxy, never_proxy, allow_conflicting_subnets, proxy_via, vnat, .. } =
+            request.clone();
+        Self([also_proxy, never_proxy, allow_conflicting_subnets, proxy_via, vnat])
+    }
+
+    /// Nothing in particular is asked for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(Vec::is_empty)
+    }
+}
+
 /// Whether `request` means the connection that there is. One that names nothing at all does.
 pub(super) async fn means(request: &ConnectRequest, now: &Status) -> Result<bool, Failure> {
     let same_namespace = request.namespace.is_empty() || request.namespace == now.namespace;
