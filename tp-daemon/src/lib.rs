@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod backend;
+pub mod config;
 pub mod control;
 pub mod dataplane;
 pub mod direct;

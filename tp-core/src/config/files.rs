@@ -2,9 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// No configuration is longer; what is, is another file by mistake.
-pub const MAX_FILE: u64 = 256 * 1024;
-
 /// The files, low to high: those of the system, then the user's. `env` looks a variable up.
 pub fn paths(env: impl Fn(&str) -> Option<String>) -> Vec<PathBuf> {
     let set = |name| env(name).filter(|value| !value.is_empty());

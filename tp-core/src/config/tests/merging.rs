@@ -1,8 +1,10 @@
 //! Which layer wins.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 
-use super::super::{Config, Flags, Layer, Source, json, text};
+use super::super::{Chosen, Config, Flags, Layer, Source, json, load, text};
 use super::{KUBECONFIG, file, kubeconfig, shown};
 use crate::cluster::ClusterView;
 
@@ -65,6 +67,39 @@ fn the_extension_belongs_to_the_cluster_that_is_meant() {
     {
         assert_eq!(kubeconfig(odd).layer(None, None), Ok(None), "{odd}");
     }
+}
+
+#[test]
+fn the_files_of_a_machine() {
+    let env = |name: &str| (name == "HOME").then(|| "/home/a".to_owned());
+    let read = |path: &Path, _: u64| match path.to_str() {
+        Some("/etc/xdg/tp/config.yml") => Ok(Some("dns: {lookupTimeout: 1s, excludes: [a]}".to_owned())),
+        Some("/home/a/.config/tp/config.yml") => Ok(Some("dns: {lookupTimeout: 2s}".to_owned())),
+        Some("/home/a/.kube/config" | "/k") => Ok(Some(KUBECONFIG.to_owned())),
+        Some("/broken") => Err("it is on the moon".to_owned()),
+        _ => Ok(None),
+    };
+    let timeout = |chosen: &Chosen| {
+        let config = Config::merge(&load(env, read, chosen).unwrap());
+        assert_eq!(config.dns.excludes, ["a"]);
+        config.dns.lookup_timeout.as_secs()
+    };
+    assert_eq!(timeout(&Chosen::default()), 2);
+    let kubernetes = Chosen { kubernetes: true, ..Chosen::default() };
+    assert_eq!(timeout(&kubernetes), 3);
+    let named = |path: &str| Chosen { kubeconfigs: vec![path.into()], ..kubernetes.clone() };
+    assert_eq!(timeout(&named("/k")), 3);
+    assert_eq!(timeout(&named("/broken")), 2, "its reader will say so");
+    assert_eq!(timeout(&Chosen { context: Some("other".to_owned()), ..kubernetes.clone() }), 2);
+    assert_eq!(timeout(&Chosen { cluster: Some("plain".to_owned()), ..kubernetes.clone() }), 2);
+
+    let unreadable = |path: &Path, max: u64| match read(path, max) {
+        Ok(Some(_)) => Err("Permission denied (os error 13)".to_owned()),
+        other => other,
+    };
+    let error = load(env, unreadable, &kubernetes).unwrap_err();
+    insta::assert_snapshot!(error, @"/etc/xdg/tp/config.yml: it cannot be read: Permission denied (os error 13)");
+    assert!(!error.hint().is_empty());
 }
 
 #[test]
