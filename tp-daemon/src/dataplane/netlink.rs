@@ -1,14 +1,15 @@
 //! Links, addresses, routes and rules over rtnetlink, in whichever namespace the calling thread is.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
-use rtnetlink::packet_route::route::{RouteMessage, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteScope, RouteType};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -91,6 +92,20 @@ impl Netlink {
         }
     }
 
+    /// The networks that are routed to a link, and in which tables.
+    pub(super) async fn routes_to(&self, link: u32) -> io::Result<BTreeSet<(IpNet, u32)>> {
+        let mut found = BTreeSet::new();
+        let v4 = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        let v6 = RouteMessageBuilder::<Ipv6Addr>::new().build();
+        for everything in [v4, v6] {
+            let mut routes = self.0.route().get(everything).execute();
+            while let Some(route) = routes.try_next().await.map_err(to_io)? {
+                found.extend(Placed::read(&route).filter(|placed| placed.link == link).map(Placed::place));
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) async fn add_route(&self, route: &Route) -> io::Result<()> {
         self.0.route().add(route.message()?).execute().await.map_err(to_io)
     }
@@ -101,6 +116,35 @@ impl Netlink {
             Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENODEV)) => Ok(()),
             result => result,
         }
+    }
+}
+
+/// Where a route of the kernel's leads.
+struct Placed {
+    network: IpNet,
+    table: u32,
+    link: u32,
+}
+
+impl Placed {
+    /// `None` for a route to no link, and for a default route: none of ours is one.
+    fn read(route: &RouteMessage) -> Option<Self> {
+        let (mut ip, mut table, mut link) = (None, u32::from(route.header.table), None);
+        for attribute in &route.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(v4)) => ip = Some(IpAddr::from(*v4)),
+                RouteAttribute::Destination(RouteAddress::Inet6(v6)) => ip = Some(IpAddr::from(*v6)),
+                RouteAttribute::Table(number) => table = *number, // the header has room for one byte
+                RouteAttribute::Oif(index) => link = Some(*index),
+                _ => {}
+            }
+        }
+        let network = IpNet::new(ip?, route.header.destination_prefix_length).ok()?;
+        Some(Self { network, table, link: link? })
+    }
+
+    fn place(self) -> (IpNet, u32) {
+        (self.network, self.table)
     }
 }
 

@@ -46,6 +46,11 @@ impl Networks {
         let inside_wanted: BTreeSet<IpNet> =
             placed().map(|placed| &placed.network).chain(hidden).map(IpNet::trunc).collect();
 
+        // A VPN that starts anew may have emptied its table, and with it our routes in there.
+        match self.host.routes_to(self.tun).await {
+            Ok(there) => host.retain(|route| there.contains(route)),
+            Err(error) => tracing::debug!(%error, "cannot see which of our routes are still there"),
+        }
         let mut failed = Vec::new();
         for network in inside_wanted.difference(&inside.clone()) {
             match self.namespace.route(Change::Add, Route::Here { network: *network }).await {

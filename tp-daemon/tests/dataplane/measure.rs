@@ -2,15 +2,19 @@
 //!
 //! `cargo test --release -p tp-daemon --test dataplane measure -- --ignored --nocapture`
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aya::programs::loaded_programs;
+use aya::sys::{Stats, enable_stats};
 use tokio::net::TcpListener;
 
 use crate::far_end::{COUNT, count};
 use crate::site::{Site, V4, V6, at, site};
+use crate::vip::{VIP_V4, VIP_V6, set_usual_vips};
 
 const ROUNDS: usize = 5;
 const CONNECTS: usize = 3000;
@@ -20,14 +24,45 @@ const SECONDS: u64 = 2;
 #[ignore = "a measurement"]
 fn against_loopback() {
     site(|site| {
-        let loopback = serve_loopback(site);
-        let targets =
-            [("loopback", loopback), ("dataplane v4", at(V4, COUNT)), ("dataplane v6", at(V6, COUNT))];
-        for (name, streams) in [("1 stream", 1), ("8 streams", 8)] {
-            report(name, "Gbit/s", &targets, |target| throughput(target, streams));
-        }
-        report("connect p50", "us", &targets, connect_p50);
+        let plain = [("v4", at(V4, COUNT)), ("v6", at(V6, COUNT))];
+        measure(site, &plain);
+        // From here on every packet looks for VIPs.
+        set_usual_vips(site);
+        measure(site, &[plain[0], plain[1], ("VIP v4", at(VIP_V4, COUNT)), ("VIP v6", at(VIP_V6, COUNT))]);
     });
+}
+
+fn measure(site: &Site, dataplane: &[(&'static str, SocketAddr)]) {
+    let targets = [&[("loopback", serve_loopback(site))][..], dataplane].concat();
+    for (name, streams) in [("1 stream", 1), ("8 streams", 8)] {
+        report(name, "Gbit/s", &targets, |target| throughput(target, streams));
+    }
+    report("connect p50", "us", &targets, connect_p50);
+    let _stats = enable_stats(Stats::RunTime).unwrap();
+    for (name, target) in dataplane {
+        let before = programs();
+        throughput(*target, 1);
+        for (program, (time, runs)) in programs() {
+            let (time_before, runs_before) = before.get(&program).copied().unwrap_or_default();
+            if runs > runs_before + 1000 {
+                let mean = (time - time_before).as_nanos() as f64 / (runs - runs_before) as f64;
+                println!("{program}, 1 stream {name}: {mean:.0} ns a run, {} runs", runs - runs_before);
+            }
+        }
+    }
+}
+
+/// What the packet programs have cost since they were loaded. Others of these names may be loaded on this machine: ours
+/// are the youngest.
+fn programs() -> BTreeMap<String, (Duration, u64)> {
+    let mut found = BTreeMap::new();
+    for program in loaded_programs().filter_map(Result::ok) {
+        let name = program.name_as_str().unwrap_or_default().to_owned();
+        if ["from_app", "from_listener"].contains(&name.as_str()) {
+            found.insert(name, (program.run_time(), program.run_count()));
+        }
+    }
+    found
 }
 
 /// Alternates between the targets, and shows the median of the rounds and its ratio to the first target's.

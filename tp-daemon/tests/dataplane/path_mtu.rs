@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 use crate::far_end::{ECHO, GREET, GREETING};
 use crate::forwarded::Machine;
@@ -18,6 +19,7 @@ fn is_learnt_of(ip: &'static str, exit: &'static str) {
         sh("ip route add 172.30.0.2/32 dev br0 mtu 1300; ip -6 route add fd30:0::2/128 dev br0 mtu 1300");
         machine.run(|| {
             let mut stream = TcpStream::connect(at(ip, GREET)).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             let mut greeting = Vec::new();
             stream.read_to_end(&mut greeting).unwrap();
             assert_eq!(greeting.len(), GREETING);
