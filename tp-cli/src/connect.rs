@@ -3,6 +3,7 @@
 
 mod command;
 mod request;
+mod routing_flags;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ use crate::progress::Progress;
 use crate::report::with_hint;
 use crate::signals::Signals;
 use crate::status::View;
+use routing_flags::RoutingFlags;
 
 #[derive(Args, Clone, Debug)]
 pub struct ConnectArgs {
@@ -36,11 +38,15 @@ pub struct ConnectArgs {
     #[arg(long, value_name = "NAME", env = "TELEPRESENCE_MANAGER_NAMESPACE", hide_env_values = true)]
     manager_namespace: Option<String>,
     /// What the daemon writes to its log: error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "info", hide_short_help = true)]
-    log_level: String,
+    ///
+    /// [default: `logLevels.rootDaemon` of the configuration, or info]
+    #[arg(long, value_name = "LEVEL", hide_short_help = true)]
+    log_level: Option<String>,
     /// Run this command while connected, as the invoking user; disconnect when it ends
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
+    #[command(flatten)]
+    routing: RoutingFlags,
     #[command(flatten)]
     kube: KubeFlags,
 }
@@ -78,7 +84,7 @@ pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
         let Some(mut daemon) = daemon::find().await? else {
             daemon::needs_root()?;
             progress.step("daemon", "starting it");
-            started = daemon::start(&account, &args.log_level).await?;
+            started = daemon::start(&account, args.log_level.as_deref().unwrap_or("info")).await?;
             continue;
         };
         match follow(&mut daemon, request.clone(), &mut progress, &mut signals).await {

@@ -17,11 +17,15 @@ pub(super) fn from(args: &ConnectArgs) -> Result<ConnectRequest> {
         Some(url) => Target::ManagerUrl(url.clone()),
         None => Target::Kube(kube_target(&args.kube, args.manager_namespace.clone().unwrap_or_default())?),
     };
-    Ok(ConnectRequest {
+    let mut request = ConnectRequest {
         target: Some(target),
         namespace: text(args.kube.namespace.as_ref()),
         insecure_plaintext: args.insecure_plaintext,
-    })
+        log_level: text(args.log_level.as_ref()),
+        ..ConnectRequest::default()
+    };
+    args.routing.put_into(&mut request);
+    Ok(request)
 }
 
 fn kube_target(flags: &KubeFlags, manager_namespace: String) -> Result<KubeTarget> {
