@@ -14,7 +14,7 @@ use std::io::{Read, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use tp_core::doctor::{Check, Findings, Stage};
+use tp_core::doctor::{Check, Findings, Stage, Verdict};
 use tp_proto::control::request_from_bytes;
 use tp_proto::daemon::ConnectRequest;
 
@@ -54,10 +54,13 @@ async fn everything(request: ConnectRequest) -> Vec<Check> {
     };
     names::check(&mut checks).await;
     let configured = settings::check(&request, &mut checks).await;
-    let found = cluster::check(&request, &mut checks).await;
-    if configured && found {
+    let found = cluster::examine(&request).await;
+    let open = found.checks.iter().all(|check| check.verdict != Verdict::Fail);
+    checks.extend(found.checks);
+    if configured && (open || found.guess.is_some()) {
         match workstation::options(request).await {
-            Ok(options) => routes::check(&options, machine.as_ref(), &mut checks).await,
+            Ok(options) if open => routes::check(&options, machine.as_ref(), &mut checks).await,
+            Ok(options) => checks.extend(routes::guess(&options, machine.as_ref(), found.guess.as_ref())),
             Err(failure) => checks.push(failed(Stage::Cluster, "target", failure)),
         }
     }

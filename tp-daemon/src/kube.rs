@@ -5,6 +5,7 @@ mod config;
 mod examine;
 mod find;
 mod forward;
+mod guess;
 mod websocket;
 
 use std::net::IpAddr;
@@ -18,7 +19,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 
 pub use config::Loaded;
-pub use examine::examine;
+pub use examine::{Examined, Guess, examine};
 pub use forward::Pods;
 
 /// A cluster whose API server answers and whose manager has been found.

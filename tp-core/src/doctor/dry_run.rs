@@ -67,6 +67,15 @@ pub fn routes(plan: &Result<Plan, VirtualSubnetConflict>, command: &CommandLine)
     checks
 }
 
+/// The same for networks that a cluster seems to have: nothing of it is certain, so nothing of it fails.
+pub fn guessed(plan: &Result<Plan, VirtualSubnetConflict>, command: &CommandLine) -> Vec<Check> {
+    let uncertain = |check: Check| {
+        let says = format!("as far as the cluster tells without a manager: {}", check.says);
+        Check::note(check.stage, &check.name, says, check.hint)
+    };
+    routes(plan, command).into_iter().map(uncertain).collect()
+}
+
 fn lines(conflicts: &[Conflict], fate: &str) -> String {
     let line = |conflict: &Conflict| {
         let of = match conflict.origin {

@@ -70,6 +70,15 @@ fn a_conflict_that_nobody_may_resolve() {
 }
 
 #[test]
+fn networks_that_are_guessed_stop_nothing() {
+    let routing = Routing { auto_resolve: false, ..Routing::default() };
+    let plan = plan(&view(), &routing, &vpn(), &Own::default());
+    let [check] = &guessed(&plan, &CommandLine::default())[..] else { panic!() };
+    assert_eq!(check.verdict, Verdict::Note);
+    assert!(check.says.contains("10.244.0.0/16 dev vpn0"), "{}", check.says);
+}
+
+#[test]
 fn a_conflict_that_is_allowed() {
     let routing = Routing { allow_conflicting: vec!["10.0.0.0/8".parse().unwrap()], ..Routing::default() };
     insta::assert_snapshot!(told(dry_run(&routing, &vpn())));

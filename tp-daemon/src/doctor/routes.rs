@@ -1,9 +1,12 @@
 //! A dry run: the manager is asked for its networks, and they are planned against this machine's.
 
+use std::net::IpAddr;
+
 use tp_core::doctor::{self, Check, Stage};
 use tp_core::machine::Machine;
 use tp_core::routes::{Own, plan};
 
+use crate::kube::Guess;
 use crate::machine::OURS;
 use crate::session::{self, Options, Survey};
 
@@ -22,13 +25,21 @@ pub(super) async fn check(options: &Options, machine: Option<&Machine>, checks: 
         checks.push(Check::note(Stage::Manager, "client configuration", says, hint));
     }
     if let Some(machine) = machine {
-        let plan = plan(&survey.view, &survey.routing, machine, &own(&survey, machine));
+        let plan = plan(&survey.view, &survey.routing, machine, &own(&survey.transport, machine));
         checks.extend(doctor::routes(&plan, &options.command));
     }
 }
 
+/// The same with what a cluster tells without a manager.
+pub(super) fn guess(options: &Options, machine: Option<&Machine>, guess: Option<&Guess>) -> Vec<Check> {
+    let (Some(machine), Some(guess)) = (machine, guess) else { return Vec::new() };
+    let routing = options.sources.config().routing;
+    let plan = plan(&guess.view, &routing, machine, &own(&guess.transport, machine));
+    doctor::guessed(&plan, &options.command)
+}
+
 /// A connection that stands is not in its own way.
-fn own(survey: &Survey, machine: &Machine) -> Own {
+fn own(transport: &[IpAddr], machine: &Machine) -> Own {
     let links: Vec<u32> = machine
         .links
         .iter()
@@ -37,7 +48,7 @@ fn own(survey: &Survey, machine: &Machine) -> Own {
         .collect();
     let of_tun = machine.addresses.iter().filter(|address| links.contains(&address.link));
     let tun_networks = of_tun.map(|address| address.net.trunc()).collect();
-    Own { transport: survey.transport.clone(), links, tun_networks }
+    Own { transport: transport.to_vec(), links, tun_networks }
 }
 
 /// Ours comes from the same source; Telepresence's is known from 2.20 on.

@@ -1,17 +1,20 @@
 //! The way to the manager looked at step by step, for `tp doctor`. A connect goes it in `find`.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Error};
+use tp_core::cluster::ClusterView;
 use tp_core::doctor::{Check, Stage};
 use tp_proto::daemon::KubeTarget;
 
-use super::config;
 use super::find::{self, ManagerService};
 use super::forward::{is_ready, selector};
+use super::{config, guess};
 use crate::failure::Failure;
 
 /// A right on a resource in the manager's namespace.
@@ -31,17 +34,33 @@ const RIGHTS: [Right; 3] = [
     Right { verb: "create", resource: "pods", subresource: "portforward", always: false },
 ];
 
-/// Everything up to the manager's pods.
-pub async fn examine(target: &KubeTarget) -> Vec<Check> {
-    let mut checks = Vec::new();
-    // the error is the last check then
-    if let Err(check) = go(target, &mut checks).await {
-        checks.push(check);
-    }
-    checks
+/// What was found on the way to the manager's pods.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Examined {
+    pub checks: Vec<Check>,
+    /// Without a manager, what the cluster tells nevertheless.
+    pub guess: Option<Guess>,
 }
 
-async fn go(target: &KubeTarget, checks: &mut Vec<Check>) -> Result<(), Check> {
+/// Networks that are likely the cluster's.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Guess {
+    pub view: ClusterView,
+    pub transport: Vec<IpAddr>,
+}
+
+/// Everything up to the manager's pods.
+pub async fn examine(target: &KubeTarget) -> Examined {
+    let mut found = Examined::default();
+    // the error is the last check then
+    if let Err(check) = go(target, &mut found).await {
+        found.checks.push(check);
+    }
+    found
+}
+
+async fn go(target: &KubeTarget, found: &mut Examined) -> Result<(), Check> {
+    let checks = &mut found.checks;
     let loaded = config::load(target).await.map_err(|failure| failed("kubeconfig", failure))?;
     let client = loaded.client().map_err(|failure| failed("kubeconfig", failure))?;
     let context = if loaded.context.is_empty() { "no context" } else { loaded.context.as_str() };
@@ -49,7 +68,15 @@ async fn go(target: &KubeTarget, checks: &mut Vec<Check>) -> Result<(), Check> {
     let version = find::version(&client, &loaded).await.map_err(|failure| failed("API server", failure))?;
     checks.push(ok("API server", format!("{}, Kubernetes {version}", loaded.server)));
     let service = find::service(&client, &loaded, target).await;
-    let service = service.map_err(|failure| failed("traffic-manager", failure))?;
+    let service = match service {
+        Ok(service) => service,
+        Err(failure) => {
+            if let Some(view) = guess::view(&client).await {
+                found.guess = Some(Guess { view, transport: loaded.resolve_server().await });
+            }
+            return Err(failed("traffic-manager", failure));
+        }
+    };
     checks.push(ok("traffic-manager", format!("in namespace {}", service.namespace)));
     checks.push(rights(&client, &service.namespace).await);
     checks.push(pods(&client, &service).await);
