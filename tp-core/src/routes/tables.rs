@@ -86,7 +86,9 @@ impl Tables {
     pub(super) fn holders(&self, ip: IpAddr, wanted: u8) -> Vec<Holder<'_>> {
         let mut found = Vec::new();
         self.walk(ip, |rule, certain| {
-            let RuleAction::Table(table) = rule.action else { return Then::Continue };
+            let RuleAction::Table(table) = rule.action else {
+                return if certain { Then::Stop } else { Then::Continue }; // refused: nobody has them
+            };
             let Some(route) = self.best(table, ip).filter(|route| !is_passed_over(route, rule)) else {
                 return Then::Continue;
             };
@@ -126,22 +128,27 @@ impl Tables {
                 }
                 _ => return Then::Continue, // some packets are refused on purpose
             };
-            let best = self.best(table, ip);
+            let longest = length.saturating_add(MOST_HALVINGS).min(everything(ip).max_prefix_len());
+            let needed = rule.suppress_prefix_length.map_or(0, |length| length.saturating_add(1));
+            // a rule that passes over whatever we could put there
+            let is_futile = needed > u32::from(longest);
             if table == MAIN {
-                let needed = rule.suppress_prefix_length.map_or(0, |length| length.saturating_add(1));
-                if needed > u32::from(length.saturating_add(MOST_HALVINGS)) {
+                if is_futile {
                     return Then::Continue;
                 }
                 suppressed = suppressed.max(needed);
                 return over;
             }
-            let Some(route) = best.filter(|route| !is_passed_over(route, rule)) else {
+            let Some(route) = self.best(table, ip).filter(|route| !is_passed_over(route, rule)) else {
                 return Then::Continue;
             };
             if table == LOCAL {
                 // never ours: what the machine itself answers to
                 unbeaten = Some(Holder::Route(route, route.network.trunc()));
                 return Then::Stop;
+            }
+            if !is_futile {
+                suppressed = suppressed.max(needed);
             }
             if !tables.contains(&table) {
                 tables.push(table);
@@ -150,7 +157,7 @@ impl Tables {
             if hardest.is_none_or(|hardest| hardest.network.prefix_len() < route.network.prefix_len()) {
                 hardest = Some(route);
             }
-            over
+            if is_futile { Then::Continue } else { over }
         });
         if let Some(unbeaten) = unbeaten {
             return Err(unbeaten);
