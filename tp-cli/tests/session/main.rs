@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, though not marked so: this program has a main of its own")]
 
 mod cases;
+mod doctor;
 mod fake;
 mod netns;
 mod process;
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
             })
         })
     };
-    let trials = [cases::CASES, process::CASES, refusals::CASES].concat().into_iter().map(trial).collect();
+    let trials = [cases::CASES, doctor::CASES, process::CASES, refusals::CASES]
+        .concat()
+        .into_iter()
+        .map(trial)
+        .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

@@ -152,7 +152,7 @@ fn own_program() -> PathBuf {
     std::env::current_exe().unwrap()
 }
 
-fn said(output: &Output) -> Said {
+pub(crate) fn said(output: &Output) -> Said {
     Said {
         code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
