@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod host;
 pub mod lifecycle;
+pub mod manager;
 pub mod native;
 pub mod netns;
 pub mod place;

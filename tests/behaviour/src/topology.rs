@@ -24,12 +24,15 @@ pub const NODE: &str = "192.0.2.1";
 
 pub const CLUSTER_DNS: &str = "10.55.0.53:53";
 const MACHINE_DNS: &str = "192.0.2.1:53";
-const CLUSTER_RECORDS: [&str; 5] = [
+const CLUSTER_RECORDS: [&str; 7] = [
     "echo.default.svc.cluster.local=10.55.0.10,fd55::10",
     "echo.blue.svc.cluster.local=10.55.1.2",
     "db.default.svc.cluster.local=10.55.1.2",
     "db-0.db.default.svc.cluster.local=10.55.1.2",
     "kubernetes.default.svc.cluster.local=10.55.0.1",
+    // as in a mesh whose sidecars listen on every pod's own loopback
+    "mesh.default.svc.cluster.local=127.0.0.1",
+    "six.default.svc.cluster.local=::1",
 ];
 const MACHINE_RECORDS: [&str; 3] =
     ["web.example.test=192.0.2.1,2001:db8::1", "empty.example.test=", "*.wild.example.test=192.0.2.7"];
@@ -43,7 +46,7 @@ pub struct Topology {
     node: Workstation,
     ws: Netns,
     cl: Netns,
-    _pod: Netns,
+    pod: Netns,
     machine_dns_log: std::path::PathBuf,
 }
 
@@ -70,7 +73,7 @@ impl Topology {
             dns(&cl, &probe, CLUSTER_DNS, &dir.join("cluster-dns.log"), &CLUSTER_RECORDS)?,
             dns(&cl, &probe, MACHINE_DNS, &machine_dns_log, &machine_records)?,
         ];
-        Ok(Self { _servers: servers, workstation, node, ws, cl, _pod: pod, machine_dns_log })
+        Ok(Self { _servers: servers, workstation, node, ws, cl, pod, machine_dns_log })
     }
 
     pub fn workstation(&self) -> &Workstation {
@@ -89,6 +92,11 @@ impl Topology {
     /// The node's network namespace.
     pub fn cl(&self) -> &Netns {
         &self.cl
+    }
+
+    /// The pod's network namespace.
+    pub fn pod(&self) -> &Netns {
+        &self.pod
     }
 
     /// What the machine's own name server has been asked so far.
