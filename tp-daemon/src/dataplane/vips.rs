@@ -114,6 +114,10 @@ mod tests {
             assert_eq!(table.inside(ip("246.246.0.2")), ip("246.246.0.2"));
         }
         assert_eq!(table.inside(ip("246.246.0.1")), ip("10.96.0.5"));
+        table.set_inside(vec!["0.0.0.0/0".parse().unwrap()]);
+        for special in ["127.0.0.1", "169.254.1.1", "224.0.0.1", "0.0.0.0", "255.255.255.255"] {
+            assert_eq!(table.change(add("246.246.0.2", special)), None, "{special}");
+        }
         let removed = table.change(Change::Remove { vip: ip("246.246.0.1") });
         assert_eq!(removed, Some(Edit::Remove(ip("246.246.0.1"))));
         assert!(table.no_more() && !table.no_more());
