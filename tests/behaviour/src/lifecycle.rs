@@ -1,4 +1,5 @@
 //! Connecting and disconnecting: what a user sees, and what is left on the machine.
+mod doctor;
 mod leaving;
 mod privilege;
 mod proxy_via;
@@ -37,7 +38,7 @@ pub fn trials<S: Session + Send + Sync + 'static>(site: &Arc<S>) -> Vec<Trial> {
 
 /// Those that need the standalone manager.
 pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
-    let all = [routes::CASES, resolver_files::CASES, refusals::CASES, proxy_via::CASES].concat();
+    let all = [routes::CASES, resolver_files::CASES, refusals::CASES, proxy_via::CASES, doctor::CASES].concat();
     let one = |(name, case): (&'static str, OwnCase)| {
         let site = site.clone();
         trial(name, move || bracketed(site.as_ref(), case))
