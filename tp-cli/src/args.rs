@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::config::{self, ConfigCommand};
 use crate::connect::ConnectArgs;
 use crate::kube_flags::KubeFlags;
 use crate::output::Output;
@@ -48,6 +49,11 @@ enum Command {
     Doctor(Box<ConnectArgs>),
     /// Print the versions of tp, its daemon and the manager
     Version,
+    /// Print the configuration, and where it comes from
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
     /// Look into the kernel programs' maps
     Maps {
         #[command(subcommand)]
@@ -89,6 +95,7 @@ pub async fn run() -> ExitCode {
         }
         Command::Doctor(args) => doctor::run(&args, output).await,
         Command::Version => done(version::run(output).await),
+        Command::Config { command } => done(config::run(command, output).await),
         Command::Maps { command: MapsCommand::Dump { map } } => done(maps::dump(map, output).await),
         Command::Helm(command) => done(helm::run(command.helm, command.kube).await),
         Command::Completion { shell } => done(completion::print(shell)),

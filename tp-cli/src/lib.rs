@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod completion;
+pub mod config;
 pub mod connect;
 pub mod daemon;
 pub mod doctor;

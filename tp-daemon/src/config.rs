@@ -1,16 +1,11 @@
 //! The configuration of a connection: files, kubeconfig and flags, read by the daemon as the invoking user, and what
 //! the manager has to say below them. tp-core merges.
 
-mod file;
-mod flags;
-
-use std::path::PathBuf;
-
 use anyhow::anyhow;
 use tp_core::cluster::ClusterView;
-use tp_core::config::{Chosen, Config, ConfigError, Layer, Source, load};
+use tp_core::config::{Config, ConfigError, Layer, Source};
+use tp_proto::config::layers;
 use tp_proto::daemon::ConnectRequest;
-use tp_proto::daemon::connect_request::Target;
 
 use crate::failure::Failure;
 
@@ -33,14 +28,12 @@ pub struct Settings {
 impl Sources {
     /// Reads what counts for `request`. To be called as the invoking user.
     pub async fn load(request: &ConnectRequest) -> Result<Self, Failure> {
-        let flags = flags::layer(request)?;
-        let chosen = chosen(request);
+        let request = request.clone();
         let env = |name: &str| std::env::var(name).ok();
         // the files may be on a network
-        let read = tokio::task::spawn_blocking(move || load(env, file::read, &chosen)).await;
-        let mut layers =
+        let read = tokio::task::spawn_blocking(move || layers(&request, env)).await;
+        let layers =
             read.map_err(|error| Failure::new(anyhow!(error).context(DOING), BUG))?.map_err(failure)?;
-        layers.push(flags);
         Ok(Self { layers })
     }
 
@@ -72,23 +65,6 @@ impl Settings {
         let mut config = Config::merge(below.iter().chain(&self.sources.layers));
         config.notes.clone_from(&self.notes);
         config
-    }
-}
-
-/// The cluster that is meant, by the same flags that choose it in [`crate::kube`].
-fn chosen(request: &ConnectRequest) -> Chosen {
-    let non_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    match &request.target {
-        Some(Target::ManagerUrl(_)) => Chosen::default(),
-        None => Chosen { kubernetes: true, ..Chosen::default() },
-        Some(Target::Kube(target)) => Chosen {
-            kubernetes: true,
-            kubeconfigs: std::env::split_paths(&target.kubeconfig)
-                .filter(|path: &PathBuf| !path.as_os_str().is_empty())
-                .collect(),
-            context: non_empty(&target.context),
-            cluster: non_empty(&target.cluster),
-        },
     }
 }
 

@@ -34,6 +34,7 @@ use crate::exits::{self, Exits};
 use crate::failure::{Failure, OrHint};
 use crate::flows::{self, Flows, Ways};
 use crate::kube;
+use crate::logging;
 use crate::machine;
 use crate::virtual_addresses::VirtualAddresses;
 use way::Way;
@@ -191,6 +192,7 @@ pub async fn connect<D: Dataplane>(
 
     let settings = options.sources.with_manager(&peer.client_config().await);
     let config = settings.config(&view);
+    logging::follow(&config);
     let addresses = {
         let dataplane = dataplane.clone();
         VirtualAddresses::new(&config.routing, move |changes| dataplane.change_vips(changes))

@@ -16,6 +16,7 @@ use crate::backend::{Backend, Session, ThreadWork};
 use crate::dataplane::{self, EbpfDataplane, MapDump, PAIR_HOST};
 use crate::dns;
 use crate::failure::{Failure, OrHint};
+use crate::logging;
 use crate::progress::Progress;
 use crate::session;
 
@@ -78,6 +79,7 @@ impl Backend for Workstation {
         self.dns.authenticate().await;
         let asked = request::Flags::of(&request);
         let options = options(request).await?;
+        logging::follow(&options.sources.config());
         let device_addresses = self.dataplane.sources().iter().map(ToString::to_string).collect();
         let dataplane =
             self.dataplane.start().or_hint("starting the dataplane", "this is a bug; please report it")?;

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod config;
 pub mod control;
 mod message;
 pub mod net;

@@ -22,6 +22,7 @@ const PROGRAM_VARIABLE: &str = "TP_DAEMON";
 /// Variables that matter for reaching a cluster and that sudo does not keep by itself.
 const KEPT: &[&str] = &[
     "KUBECONFIG",
+    "XDG_CONFIG_HOME",
     "HTTPS_PROXY",
     "https_proxy",
     "HTTP_PROXY",

@@ -104,12 +104,13 @@ keys! {
     RecursionCheck = "dns.recursionCheck", Kind::Anything, "null", NotNeeded,
         "tp notices by itself when a cluster asks this machine back.";
 
-    ClusterConnect = "timeouts.clusterConnect", Kind::Duration, "15s", BeforeManager,
-        "For so long the API server may take for one answer.";
+    ClusterConnect = "timeouts.clusterConnect", Kind::Duration, "10s", BeforeManager,
+        "For so long a connection to the API server may take to be made; `--request-timeout` goes before it.";
     ManagerConnect = "timeouts.trafficManagerConnect", Kind::Duration, "15s", BeforeManager,
-        "For so long the connection to the manager may take, and then its first report of the cluster's networks.";
-    ManagerApi = "timeouts.trafficManagerAPI", Kind::Duration, "10s", Now,
-        "For so long the manager may take for one answer.";
+        "For so long the connection to the manager may take, then its first answer, then its first report of the cluster's networks.";
+    ManagerApi = "timeouts.trafficManagerAPI", Kind::Duration, "10s", BeforeManager,
+        "For so long the manager may take for an answer while connected.";
+    // longer than the kernel's own verdict on an absent neighbour (3 s), so that the app hears that verdict
     EndpointDial = "timeouts.endpointDial", Kind::Duration, "10s", Now,
         "For so long the connect in the cluster may take on behalf of an app.";
     RoundtripLatency = "timeouts.roundtripLatency", Kind::Duration, "2s", Now,

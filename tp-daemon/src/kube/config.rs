@@ -11,9 +11,6 @@ use tp_proto::daemon::KubeTarget;
 
 use crate::failure::{Failure, OrHint};
 
-/// Until a TCP connection to the API server stands.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A kubeconfig as far as we need it.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -21,8 +18,6 @@ pub struct Loaded {
     pub server: String,
     /// Of the context, or `default`.
     pub namespace: String,
-    /// `manager.namespace` of the cluster extension `telepresence.io`.
-    pub extension_manager_namespace: Option<String>,
     config: Config,
 }
 
@@ -34,23 +29,16 @@ pub(super) async fn load(target: &KubeTarget) -> Result<Loaded, Failure> {
         user: non_empty(&target.user),
     };
     let context = options.context.clone().or_else(|| kubeconfig.current_context.clone()).unwrap_or_default();
-    let cluster = options.cluster.clone().or_else(|| {
-        let named = kubeconfig.contexts.iter().find(|named| named.name == context)?;
-        named.context.as_ref().map(|context| context.cluster.clone())
-    });
-    let extension_manager_namespace = cluster.and_then(|name| manager_namespace(&kubeconfig, &name));
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.or_hint(
         "reading the kubeconfig",
         "see `kubectl config get-contexts`, and choose one with --context",
     )?;
     apply_flags(&mut config, target)?;
-    let given = Duration::from_millis(target.request_timeout_ms);
-    config.connect_timeout = Some(if given.is_zero() { CONNECT_TIMEOUT } else { given });
+    config.connect_timeout = Some(Duration::from_millis(target.request_timeout_ms));
     Ok(Loaded {
         context,
         server: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
         namespace: config.default_namespace.clone(),
-        extension_manager_namespace,
         config,
     })
 }
@@ -143,13 +131,6 @@ fn identify(config: &mut Config, target: &KubeTarget) {
     if !target.as_groups.is_empty() {
         auth.impersonate_groups = Some(target.as_groups.clone());
     }
-}
-
-/// `extensions[name=telepresence.io].extension.manager.namespace` of a cluster (facts §5.1).
-fn manager_namespace(kubeconfig: &Kubeconfig, cluster: &str) -> Option<String> {
-    let cluster = kubeconfig.clusters.iter().find(|named| named.name == cluster)?.cluster.as_ref()?;
-    let extension = cluster.extensions.as_ref()?.iter().find(|named| named.name == "telepresence.io")?;
-    Some(extension.extension.get("manager")?.get("namespace")?.as_str()?.to_owned())
 }
 
 fn non_empty(text: &str) -> Option<String> {

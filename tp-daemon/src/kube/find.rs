@@ -44,12 +44,8 @@ pub(super) async fn service(
     loaded: &Loaded,
     target: &KubeTarget,
 ) -> Result<ManagerService, Failure> {
-    let named = [
-        Some(target.manager_namespace.clone()).filter(|namespace| !namespace.is_empty()),
-        loaded.extension_manager_namespace.clone(),
-        std::env::var("TELEPRESENCE_MANAGER_NAMESPACE").ok().filter(|namespace| !namespace.is_empty()),
-    ];
-    if let Some(namespace) = named.into_iter().flatten().next() {
+    if !target.manager_namespace.is_empty() {
+        let namespace = target.manager_namespace.clone();
         return match get(client, &namespace).await {
             Ok(Some(service)) => Ok(service),
             Ok(None) => Err(not_installed(&format!("in namespace {namespace}"), &format!(" -n {namespace}"))),

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use anyhow::anyhow;
+use tp_core::config::Config;
 use tp_core::conflicts::CommandLine;
 use tp_core::join::{JoinUrl, Security};
 use tp_proto::daemon::connect_request::Target as Wire;
@@ -19,11 +20,23 @@ pub(crate) async fn options(request: ConnectRequest) -> Result<Options, Failure>
     let command = command_line(&request);
     let target = match request.target {
         Some(Wire::ManagerUrl(url)) => Target::Direct(join_url(&url, request.insecure_plaintext)?),
-        Some(Wire::Kube(target)) => Target::Kube(Box::new(target)),
-        None => Target::Kube(Box::default()),
+        Some(Wire::Kube(target)) => Target::Kube(Box::new(configured(target, &sources.config()))),
+        None => Target::Kube(Box::new(configured(KubeTarget::default(), &sources.config()))),
     };
     let namespace = (!request.namespace.is_empty()).then_some(request.namespace);
-    Ok(Options { target, namespace, client_name: client_name(), sources, command })
+    Ok(Options { target, namespace, client_name: client_name(), command, sources })
+}
+
+/// What flags left open is as configured.
+fn configured(mut target: KubeTarget, config: &Config) -> KubeTarget {
+    if target.manager_namespace.is_empty() {
+        target.manager_namespace = config.cluster.manager_namespace.clone().unwrap_or_default();
+    }
+    if target.request_timeout_ms == 0 {
+        let millis = config.timeouts.cluster_connect.as_millis();
+        target.request_timeout_ms = u64::try_from(millis).unwrap_or(u64::MAX);
+    }
+    target
 }
 
 /// What to type for this very connection, without what must not be shown again.

@@ -78,7 +78,7 @@ fn the_managers_layer_keeps_what_is_right() {
     let config = super::super::Config::merge([&layer]);
     assert_eq!(config.routing.also_proxy, ["10.1.0.0/16".parse().unwrap()]);
     assert_eq!(config.timeouts.endpoint_dial.as_secs(), 1);
-    assert_eq!(config.timeouts.cluster_connect.as_secs(), 15);
+    assert_eq!(config.timeouts.cluster_connect.as_secs(), 10);
     let notes: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert_snapshot!(notes.join("\n"), @r#"
     the manager's client configuration, line 3: `routing.neverProxySubnets[0]` must be a subnet like 10.0.0.0/8 or fd00::/8, and is the text "x"

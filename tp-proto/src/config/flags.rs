@@ -3,17 +3,14 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use anyhow::anyhow;
 use ipnet::IpNet;
-use tp_core::config::{Flags, Layer};
+use tp_core::config::{ConfigError, Flags, Layer, Source};
 use tp_core::routing::ProxyVia;
-use tp_proto::daemon::ConnectRequest;
-use tp_proto::daemon::connect_request::Target;
 
-use super::DOING;
-use crate::failure::Failure;
+use crate::daemon::ConnectRequest;
+use crate::daemon::connect_request::Target;
 
-pub(super) fn layer(request: &ConnectRequest) -> Result<Layer, Failure> {
+pub(super) fn layer(request: &ConnectRequest) -> Result<Layer, ConfigError> {
     let manager_namespace = match &request.target {
         Some(Target::Kube(target)) => Some(target.manager_namespace.clone()),
         Some(Target::ManagerUrl(_)) | None => None,
@@ -29,7 +26,7 @@ pub(super) fn layer(request: &ConnectRequest) -> Result<Layer, Failure> {
     }))
 }
 
-fn subnets(flag: &str, texts: &[String]) -> Result<Vec<IpNet>, Failure> {
+fn subnets(flag: &str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
     let subnet = |text: &str| {
         text.parse::<IpNet>().map(|net| net.trunc()).map_err(|error| format!("{text:?}: {error}"))
     };
@@ -40,12 +37,10 @@ fn each<T, E: Display>(
     flag: &str,
     texts: &[String],
     read: impl Fn(&str) -> Result<T, E>,
-) -> Result<Vec<T>, Failure> {
-    let read = |text: &String| {
-        read(text).map_err(|error| {
-            let error = anyhow!("{flag}: {error}").context(DOING);
-            Failure::new(error, "see `tp connect --help`")
-        })
+) -> Result<Vec<T>, ConfigError> {
+    let unreadable = |error: E| {
+        let source = Source::Flag(flag.to_owned());
+        ConfigError::unreadable(source, error.to_string(), "`tp connect --help` tells what it takes")
     };
-    texts.iter().map(read).collect()
+    texts.iter().map(|text| read(text).map_err(unreadable)).collect()
 }
