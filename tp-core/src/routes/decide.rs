@@ -46,18 +46,27 @@ impl<'a> Decision<'a> {
             Wish::Nothing => {}
             Wish::Hidden(exit) => {
                 self.hidden.push((block, exit));
-                if !is_special(ip) && self.tables.holders(ip, 0).is_empty() {
-                    self.inside.push(block);
-                }
+                self.perhaps_inside(block);
             }
             Wish::Routed { subnet, origin } => self.route(block, ip, subnet, origin),
+        }
+    }
+
+    /// Virtual addresses are known by name on the workstation only, so no app farther away than a neighbour uses them.
+    fn perhaps_inside(&mut self, block: IpNet) {
+        let ip = block.network();
+        if !is_special(ip) && !self.tables.is_neighbour(ip) {
+            self.inside.push(block);
         }
     }
 
     /// Without `auto_resolve` what is blocked stays a conflict.
     pub(super) fn plan(mut self, auto_resolve: bool) -> Plan {
         if auto_resolve {
-            self.hidden.extend(self.blocked.iter().map(|block| (*block, Exit::Manager)));
+            for block in std::mem::take(&mut self.blocked) {
+                self.hidden.push((block, Exit::Manager));
+                self.perhaps_inside(block);
+            }
         }
         let same = |a: &Exit, b: &Exit, _| (a == b).then(|| a.clone());
         let (resolved, conflicts) =
@@ -70,7 +79,7 @@ impl<'a> Decision<'a> {
                 .collect(),
             inside: IpNet::aggregate(&self.inside),
             conflicts: sorted(conflicts),
-            resolved: sorted(resolved),
+            resolved: without_details(sorted(resolved)),
             overridden: sorted(self.overridden),
             ..Plan::default()
         }
@@ -132,6 +141,20 @@ pub(super) fn conflict(
 /// Of two networks that overlap.
 pub(super) fn smaller(a: IpNet, b: IpNet) -> IpNet {
     if a.prefix_len() > b.prefix_len() { a } else { b }
+}
+
+/// The addresses of a device are no news where its network is told; that they cannot be overridden is of no matter for
+/// what is resolved.
+fn without_details(conflicts: Vec<Conflict>) -> Vec<Conflict> {
+    let is_detail = |detail: &Conflict| {
+        conflicts.iter().any(|whole| {
+            (whole.subnet, whole.origin, &whole.way.device)
+                == (detail.subnet, detail.origin, &detail.way.device)
+                && whole.overlap != detail.overlap
+                && whole.overlap.contains(&detail.overlap)
+        })
+    };
+    conflicts.iter().filter(|conflict| !is_detail(conflict)).cloned().collect()
 }
 
 /// Each once, by subnet, and then by what is in the way. A conflict that our route could win in one place and not in

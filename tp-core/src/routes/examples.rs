@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use super::{Own, Plan, plan};
 use crate::cluster::ClusterView;
 use crate::conflicts::{DeviceKind, Origin, Taken};
-use crate::machine::{LOCAL, Link, MAIN, Machine, Route, RouteKind, Rule, RuleAction};
+use crate::machine::{Address, LOCAL, Link, MAIN, Machine, Route, RouteKind, Rule, RuleAction};
 use crate::routing::{Exit, ProxyVia, Routing};
 
 fn net(text: &str) -> IpNet {
@@ -119,7 +119,7 @@ fn the_seeds_vpn_keeps_all_that_is_not_the_clusters() {
     assert_eq!((resolved.routed.len(), resolved.conflicts.len(), resolved.resolved.len()), (0, 0, 2));
     assert_eq!(hidden(&resolved), "10.130.0.0/16 10.132.0.0/16");
     assert!(resolved.hidden.iter().all(|hidden| hidden.exit == Exit::Manager));
-    assert_eq!(resolved.inside, [], "the VPN's hosts have addresses there");
+    assert_eq!(resolved.inside, nets("10.130.0.0/16 10.132.0.0/16"));
     assert_eq!(resolved.virtual_subnets[0].network, net("246.246.0.0/16"));
 }
 
@@ -314,6 +314,9 @@ fn docker_and_a_node_on_this_machine() {
     {
         add(&mut machine, MAIN, network, RouteKind::Unicast, Some(link));
     }
+    for (link, network) in [(docker, "172.17.0.1/16"), (cni, "10.42.0.1/24")] {
+        machine.addresses.push(Address { link, net: network.parse().unwrap() });
+    }
     let view = ClusterView {
         service_subnets: nets("10.43.0.0/16"),
         pod_subnets: nets("10.42.0.0/16 172.17.0.0/16"),
@@ -326,6 +329,8 @@ fn docker_and_a_node_on_this_machine() {
     assert!(in_main(&plan).ends_with("10.43.0.0/16"));
     let kinds: Vec<DeviceKind> = plan.resolved.iter().map(|conflict| conflict.way.kind).collect();
     assert_eq!(kinds, [DeviceKind::Bridge, DeviceKind::Bridge, DeviceKind::DockerBridge]);
+    // a container with such an address may be the app itself
+    assert_eq!(plan.inside, nets("10.42.1.0/24"));
     // not docker0: its addresses are the pods' by coincidence, and its containers may use our routes
     assert_eq!(plan.node_side, [kind, cni, flannel]);
 }

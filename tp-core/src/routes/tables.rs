@@ -29,6 +29,8 @@ pub(super) struct Tables {
     rules_v6: Vec<Rule>,
     /// Sources of packets that our routes send to the TUN.
     sources: Vec<IpNet>,
+    /// The workstation's own networks: hosts, containers and virtual machines beside it.
+    neighbours: Vec<IpNet>,
 }
 
 /// Who has an address today.
@@ -71,13 +73,20 @@ impl Tables {
             rules_v4: sorted_rules(machine, false),
             rules_v6: sorted_rules(machine, true),
             sources: own.tun_networks.clone(),
+            neighbours: neighbours(machine, own),
         }
+    }
+
+    /// Whether an app, the workstation's or one that it forwards, may have this address.
+    pub(super) fn is_neighbour(&self, ip: IpAddr) -> bool {
+        self.neighbours.iter().any(|network| network.contains(&ip))
     }
 
     /// Where answers may change.
     pub(super) fn boundaries(&self) -> Vec<IpNet> {
         let rules = self.rules_v4.iter().chain(&self.rules_v6).filter_map(|rule| rule.to);
-        self.routes.iter().map(|route| route.network.trunc()).chain(rules).collect()
+        let routes = self.routes.iter().map(|route| route.network.trunc());
+        routes.chain(rules).chain(self.neighbours.iter().copied()).collect()
     }
 
     /// Everybody who may have packets to `ip` today, most often one or nobody. Default routes have nothing of their
@@ -250,6 +259,11 @@ fn narrowed_by(rule: &Rule, network: IpNet) -> IpNet {
         Some(to) if !rule.invert && network.contains(&to) => to.trunc(),
         _ => network,
     }
+}
+
+fn neighbours(machine: &Machine, own: &Own) -> Vec<IpNet> {
+    let others = machine.addresses.iter().filter(|address| !own.links.contains(&address.link));
+    others.map(|address| address.net.trunc()).collect()
 }
 
 fn everything(ip: IpAddr) -> IpNet {
