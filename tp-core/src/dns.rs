@@ -4,6 +4,7 @@
 //! that only a cluster can know go to the cluster; what could be either is asked of both, in a fixed order.
 
 pub mod cache;
+mod excludes;
 mod mapping;
 pub mod message;
 mod name;
@@ -12,10 +13,12 @@ pub mod reverse;
 pub mod rtype;
 pub mod servers;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use excludes::Excludes;
 pub use mapping::{Mapping, Target};
 use message::Question;
 pub use name::Name;
@@ -38,7 +41,6 @@ pub struct DnsConfig {
     /// Last labels that make `service.namespace` a name of the cluster.
     pub namespaces: Vec<String>,
     pub include_suffixes: Vec<String>,
-    /// Empty: [`DEFAULT_EXCLUDE_SUFFIXES`].
     pub exclude_suffixes: Vec<String>,
     /// Names that are never asked for in the cluster.
     pub excludes: Vec<String>,
@@ -60,7 +62,7 @@ impl Default for DnsConfig {
             namespace: String::new(),
             namespaces: Vec::new(),
             include_suffixes: Vec::new(),
-            exclude_suffixes: Vec::new(),
+            exclude_suffixes: DEFAULT_EXCLUDE_SUFFIXES.map(str::to_owned).to_vec(),
             excludes: Vec::new(),
             mappings: Vec::new(),
             lookup_timeout: LOOKUP_TIMEOUT,
@@ -91,6 +93,8 @@ pub struct Rules {
     namespaces: Vec<Name>,
     include: Vec<Name>,
     exclude: Vec<Name>,
+    never: Excludes,
+    mappings: HashMap<Name, Target>,
     machine_search: Vec<Name>,
     subnets: Vec<IpNet>,
 }
@@ -102,10 +106,6 @@ impl Rules {
         let cluster_domain = Name::suffix(&config.cluster_domain);
         let mut include = suffixes(&config.include_suffixes);
         include.extend(cluster_domain.clone());
-        let exclude = match config.exclude_suffixes.as_slice() {
-            [] => suffixes(&DEFAULT_EXCLUDE_SUFFIXES),
-            configured => suffixes(configured),
-        };
         let mut namespaces = suffixes(&config.namespaces);
         namespaces.extend(Name::suffix(&config.namespace));
         namespaces.retain(|name| name.labels().count() == 1);
@@ -113,7 +113,13 @@ impl Rules {
             cluster_domain,
             namespaces,
             include,
-            exclude,
+            exclude: suffixes(&config.exclude_suffixes),
+            never: Excludes::new(config, machine_search),
+            mappings: config
+                .mappings
+                .iter()
+                .map(|mapping| (mapping.name.clone(), mapping.target.clone()))
+                .collect(),
             machine_search: suffixes(machine_search),
             subnets: config.subnets.clone(),
         }
@@ -124,6 +130,12 @@ impl Rules {
         let Some(last) = name.labels().next_back() else { return Verdict::Upstream };
         // A server that walks the tree itself (or `dig +trace`) wants what that very server has, nothing else.
         if !question.recursion_desired {
+            return Verdict::Upstream;
+        }
+        if self.mappings.contains_key(name) {
+            return Verdict::Cluster;
+        }
+        if self.never.has(name) {
             return Verdict::Upstream;
         }
         if last == "arpa" {
@@ -137,6 +149,11 @@ impl Rules {
             return if is_wpad(name) { Verdict::NotExist } else { Verdict::Cluster };
         }
         self.judge_short(name, last, question.rtype)
+    }
+
+    /// What a name stands for that the user gave another meaning.
+    pub fn mapped(&self, name: &Name) -> Option<&Target> {
+        self.mappings.get(name)
     }
 
     pub fn cluster_domain(&self) -> Option<&Name> {

@@ -6,6 +6,7 @@
 mod listen;
 mod lookups;
 mod machine;
+mod mapped;
 mod resolved;
 mod respond;
 mod self_check;
@@ -203,9 +204,10 @@ impl Inner {
     }
 
     fn follow_config(&self) {
-        let rules = Rules::new(&self.config(), &self.responder.machine.servers().search);
-        self.responder.zone.changed(rules.cluster_domain());
-        *self.responder.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        let config = self.config();
+        let rules = Arc::new(Rules::new(&config, &self.responder.machine.servers().search));
+        self.responder.zone.changed(&rules, config.lookup_timeout);
+        *self.responder.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
 
     async fn settle_or_warn(&self) {

@@ -26,7 +26,8 @@ pub fn link_domains(config: &DnsConfig) -> Vec<LinkDomain> {
     let route_only = config.namespaces.iter().chain([&config.namespace]).chain(&config.include_suffixes);
     let route_only = route_only.filter_map(|suffix| Name::suffix(suffix)).map(|name| name.to_string());
     let zones = config.subnets.iter().flat_map(|subnet| reverse::zones(*subnet));
-    let routed = ["svc".to_owned()].into_iter().chain(route_only).chain(zones);
+    let mapped = config.mappings.iter().map(|mapping| mapping.name.to_string());
+    let routed = ["svc".to_owned()].into_iter().chain(mapped).chain(route_only).chain(zones);
 
     let mut domains: Vec<LinkDomain> = Vec::new();
     let tagged = search.into_iter().map(|name| (name, false)).chain(routed.map(|name| (name, true)));

@@ -10,7 +10,6 @@ fn config() -> DnsConfig {
         namespace: "default".to_owned(),
         namespaces: vec!["default".to_owned(), "blue".to_owned(), "dev".to_owned()],
         include_suffixes: vec![".corp.internal".to_owned()],
-        exclude_suffixes: Vec::new(),
         subnets: vec!["10.96.0.0/12".parse().unwrap(), "fd00:10::/64".parse().unwrap()],
         ..DnsConfig::default()
     }

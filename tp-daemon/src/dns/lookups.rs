@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,8 @@ use hickory_server::proto::serialize::binary::{BinDecodable, BinDecoder};
 use tokio::sync::OnceCell;
 use tp_core::dns::cache::{Cache, NEGATIVE, POSITIVE};
 use tp_core::dns::message::{NOERROR, NXDOMAIN, SERVFAIL};
-use tp_core::dns::{Name, rtype};
+use tp_core::dns::{LOOKUP_TIMEOUT, Name, rtype};
 
-/// A little less than clients wait, so that they get an answer even when the cluster does not give one.
-const PATIENCE: Duration = Duration::from_millis(4500);
 const MAX_CACHED: usize = 4096;
 /// How long a question waits for the same question of somebody else, when that may be itself: a cluster on this
 /// machine may ask this machine for what it does not know.
@@ -63,6 +61,8 @@ pub(super) struct Lookups {
     cluster: Arc<dyn ClusterLookup>,
     known: Mutex<Known>,
     loops: AtomicBool,
+    /// In milliseconds.
+    patience: AtomicU64,
 }
 
 /// Whether the cluster may ask us for a name that we ask it for.
@@ -82,7 +82,8 @@ struct Known {
 impl Lookups {
     pub(super) fn new(cluster: Arc<dyn ClusterLookup>) -> Self {
         let known = Known { cache: Cache::new(MAX_CACHED), under_way: HashMap::new() };
-        Self { cluster, known: Mutex::new(known), loops: AtomicBool::new(false) }
+        let patience = AtomicU64::new(millis(LOOKUP_TIMEOUT));
+        Self { cluster, known: Mutex::new(known), loops: AtomicBool::new(false), patience }
     }
 
     /// Records of that name and type; a name that has only others is there, without records.
@@ -97,8 +98,9 @@ impl Lookups {
         }
     }
 
-    /// Names may mean something else from now on.
-    pub(super) fn forget(&self) {
+    /// Names may mean something else from now on, and the cluster may take so long for one.
+    pub(super) fn start_again(&self, patience: Duration) {
+        self.patience.store(millis(patience), Ordering::Relaxed);
         let mut known = self.known();
         known.cache.clear();
         known.under_way.clear();
@@ -137,7 +139,7 @@ impl Lookups {
             }
         };
         let mut known = self.known();
-        // not if `forget` came between
+        // not if `start_again` came between
         if known.under_way.get(&key).is_some_and(|current| Arc::ptr_eq(current, &cell)) {
             known.under_way.remove(&key);
             if let Some(keep) = found.keep() {
@@ -148,7 +150,8 @@ impl Lookups {
     }
 
     async fn ask(&self, name: &Name, rtype: u16) -> Arc<Found> {
-        match tokio::time::timeout(PATIENCE, self.cluster.lookup(&name.fqdn(), rtype)).await {
+        let patience = Duration::from_millis(self.patience.load(Ordering::Relaxed));
+        match tokio::time::timeout(patience, self.cluster.lookup(&name.fqdn(), rtype)).await {
             Ok(Ok(answer)) => Found::read(name, &answer),
             Ok(Err(error)) => {
                 tracing::debug!(%name, rtype, %error, "a name could not be looked up in the cluster");
@@ -190,6 +193,10 @@ impl Found {
             _ => None,
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn records(bytes: &[u8]) -> Option<Vec<Record>> {

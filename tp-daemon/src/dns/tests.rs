@@ -1,6 +1,7 @@
 //! The server over real sockets, with a cluster and a machine's own server that the test makes up.
 
 mod cluster_names;
+mod configured_names;
 mod fakes;
 mod hostile;
 mod other_names;

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use hickory_server::net::NetError;
 use hickory_server::net::runtime::{Time, TokioTime};
@@ -13,10 +14,11 @@ use hickory_server::server::{Request, RequestHandler, ResponseHandler, ResponseI
 use hickory_server::zone_handler::{MessageResponse, MessageResponseBuilder};
 use tp_core::addr::AppAddr;
 use tp_core::dns::message::{EDNS_PAYLOAD, FORMERR, NOERROR, NXDOMAIN, Question, failure};
-use tp_core::dns::{Name, rtype};
+use tp_core::dns::{Name, Rules, Target, rtype};
 use tp_core::flow::Proto;
 
 use super::lookups::{Authority, Found, Lookups};
+use super::mapped;
 use super::translate::{self, Translation};
 
 /// `tp-self-check.CLUSTER-DOMAIN` is answered with our own address, without asking the cluster: whoever gets it has
@@ -28,6 +30,8 @@ pub(super) struct Zone {
     translation: Arc<dyn Translation>,
     addresses: Vec<IpAddr>,
     self_check: RwLock<Option<Name>>,
+    /// For names that stand for others; `None` before the first.
+    rules: RwLock<Option<Arc<Rules>>>,
     loop_check: Name,
 }
 
@@ -39,7 +43,8 @@ impl Zone {
         addresses: Vec<IpAddr>,
         loop_check: Name,
     ) -> Self {
-        Self { lookups, translation, addresses, self_check: RwLock::new(None), loop_check }
+        let (self_check, rules) = (RwLock::new(None), RwLock::new(None));
+        Self { lookups, translation, addresses, self_check, rules, loop_check }
     }
 
     pub(super) async fn check_for_loops(&self) {
@@ -47,10 +52,11 @@ impl Zone {
     }
 
     /// Names may mean something else from now on.
-    pub(super) fn changed(&self, cluster_domain: Option<&Name>) {
-        let name = cluster_domain.and_then(|domain| Name::parse(&format!("{SELF_CHECK}.{domain}")));
+    pub(super) fn changed(&self, rules: &Arc<Rules>, lookup_timeout: Duration) {
+        let name = rules.cluster_domain().and_then(|domain| Name::parse(&format!("{SELF_CHECK}.{domain}")));
         *self.self_check.write().unwrap_or_else(PoisonError::into_inner) = name;
-        self.lookups.forget();
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(rules));
+        self.lookups.start_again(lookup_timeout);
     }
 
     /// The name that tells whether a query reaches us.
@@ -89,6 +95,11 @@ impl Zone {
             self.lookups.looped();
             return Arc::new(Found { rcode: NXDOMAIN, records: Vec::new() });
         }
+        if let Some(target) = self.mapped(&name) {
+            let authority = self.authority(&name);
+            let found = mapped::find(&self.lookups, &name, &target, rtype, authority).await;
+            return translate::answer(found, &*self.translation);
+        }
         let authority = self.authority(&name);
         if let Some(behind) = translate::question(&name, rtype, &*self.translation) {
             return translate::renamed(&*self.lookups.find(&behind, rtype, authority).await, &name);
@@ -108,6 +119,11 @@ impl Zone {
                 Arc::new(Found { rcode: exists.rcode, records: Vec::new() })
             }
         }
+    }
+
+    fn mapped(&self, name: &Name) -> Option<Target> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.as_ref()?.mapped(name).cloned()
     }
 
     fn authority(&self, name: &Name) -> Authority {
