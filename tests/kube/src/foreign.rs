@@ -46,6 +46,8 @@ pub fn trials(site: &Arc<Kube>) -> Vec<Trial> {
             case(&Foreign { site, facts })
         }));
     }
+    let own = site.clone();
+    trials.push(trial("telepresence_proxy_via_an_agent_of_its_own", move || own_agent(&own)));
     let last = site.clone();
     trials.push(trial("telepresence_status_and_quit", move || {
         last.ensure_connected()?;
@@ -95,4 +97,29 @@ fn install(site: &Kube) -> Result<()> {
     site.ensure_connected()?;
     let pod = &site.facts().hosts[0];
     eventually(Duration::from_secs(30), || site.app().succeed(&["ip", "route", "get", pod]).map(drop))
+}
+
+/// Telepresence's manager injects its agent into the workload's pods, and flows leave from there.
+fn own_agent(site: &Kube) -> Result<()> {
+    site.ensure_quit()?;
+    let manifest = format!("{}/manifests/named-port.yaml", env!("CARGO_MANIFEST_DIR"));
+    site.lab().kubectl(&["apply", "-f", &manifest])?;
+    site.lab().kubectl(&["rollout", "status", "deploy/named", "--timeout=60s"])?;
+    site.tp().connect(&["--proxy-via", "10.244.0.0/16=named"])?.success()?;
+    let done = site.app().probe("echo db-0.db:7778 x")?;
+    let answer = done["answer"].as_str().unwrap_or_default();
+    let fields = "jsonpath={.items[*].status.podIP} {.items[*].spec.containers[*].name}";
+    // the agent is faster than the API server's knowledge of its pod
+    eventually(Duration::from_secs(20), || {
+        let pods = site.lab().kubectl(&["get", "pods", "-l", "app=named", "-o", fields])?;
+        ensure!(pods.contains("traffic-agent"), "no agent was injected: {pods}");
+        let from = |ip: &str| answer.contains(&format!("peer={ip}:"));
+        ensure!(pods.split_whitespace().any(from), "{done} is not from one of {pods}");
+        Ok(())
+    })?;
+    let done = site.app().probe("udp db-0.db:7777 1000 20")?;
+    ensure!(done["good"] == 20, "{done}");
+    let done = site.app().probe("connect db-0.db:9")?;
+    ensure!(done["outcome"] == "ECONNREFUSED", "{done}");
+    site.ensure_quit()
 }

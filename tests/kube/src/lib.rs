@@ -1,4 +1,5 @@
 //! Drives the built programs on a real Kubernetes that runs in network namespaces of its own (`lab/`).
+pub mod agent_cases;
 pub mod chart_cases;
 pub mod cluster_cases;
 pub mod foreign;

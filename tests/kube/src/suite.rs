@@ -9,7 +9,7 @@ use tests_behaviour::stage::Stage;
 use tests_behaviour::{lifecycle, subject};
 
 use crate::site::Kube;
-use crate::{chart_cases, cluster_cases, foreign};
+use crate::{agent_cases, chart_cases, cluster_cases, foreign};
 
 pub type Case = fn(&Kube) -> Result<()>;
 
@@ -26,6 +26,7 @@ pub fn build() -> Result<(subject::Owner, Vec<Trial>)> {
     trials.extend(cases(&site, cluster_cases::BEFORE));
     trials.extend(subject::trials_on(&site, Kube::ensure_connected));
     trials.extend(cases(&site, cluster_cases::CONNECTED));
+    trials.extend(cases(&site, agent_cases::CASES));
     trials.extend(lifecycle::trials(&site));
     trials.extend(cases(&site, chart_cases::CASES));
     trials.extend(foreign::trials(&site));
