@@ -85,8 +85,7 @@ fn devices(machine: &Machine, connected: bool) -> Vec<Check> {
             "tp0 and tpv belong to the connection that there is",
         )];
     }
-    let mut checks: Vec<Check> =
-        names.iter().filter_map(|name| found(name)).map(|link| in_the_way(link)).collect();
+    let mut checks: Vec<Check> = names.iter().filter_map(|name| found(name)).map(in_the_way).collect();
     if checks.is_empty() {
         checks.push(Check::ok(Stage::Machine, "devices", "the names tp0 and tpv are free"));
     }
