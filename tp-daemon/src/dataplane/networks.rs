@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
 
 use ipnet::IpNet;
 use tokio::sync::Mutex;
@@ -18,8 +17,9 @@ pub(super) struct Networks {
     host: Netlink,
     namespace: Namespace,
     tun: u32,
-    /// The TUN's own addresses: what apps come from unless they choose another.
-    sources: Vec<IpAddr>,
+    /// The TUN's own addresses, what apps come from unless they choose another, with the networks in which the DNS
+    /// server is.
+    sources: Vec<IpNet>,
     state: Mutex<State>,
 }
 
@@ -31,7 +31,7 @@ struct State {
 }
 
 impl Networks {
-    pub(super) fn new(host: Netlink, namespace: Namespace, tun: u32, sources: Vec<IpAddr>) -> Self {
+    pub(super) fn new(host: Netlink, namespace: Namespace, tun: u32, sources: Vec<IpNet>) -> Self {
         Self { host, namespace, tun, sources, state: Mutex::default() }
     }
 
@@ -41,7 +41,13 @@ impl Networks {
         let mut state = self.state.lock().await;
         let State { host, inside } = &mut *state;
         let placed = || reach.routed.iter().chain(&reach.virtual_subnets);
-        let host_wanted: BTreeSet<(IpNet, u32)> = placed().flat_map(in_its_tables).collect();
+        let mut host_wanted: BTreeSet<(IpNet, u32)> = placed().flat_map(in_its_tables).collect();
+        // a table that swallows the cluster's networks before `main` is asked swallows the DNS server too
+        let tables: BTreeSet<(bool, u32)> =
+            host_wanted.iter().map(|(net, table)| (is_v4(net), *table)).collect();
+        for (v4, table) in tables.into_iter().filter(|(_, table)| *table != MAIN) {
+            host_wanted.extend(self.own(v4).map(|network| (network, table)));
+        }
         let hidden = reach.inside.iter().filter(|network| may_live_inside(network));
         let inside_wanted: BTreeSet<IpNet> =
             placed().map(|placed| &placed.network).chain(hidden).map(IpNet::trunc).collect();
@@ -63,7 +69,7 @@ impl Networks {
         now_inside(inside.intersection(&inside_wanted).copied().collect());
         for (network, table) in host_wanted.difference(&host.clone()) {
             // Routed without being local inside, its connects would hang.
-            if inside.contains(network) {
+            if inside.contains(network) || self.own(is_v4(network)).any(|own| own == *network) {
                 match self.host.add_route(&self.to_tun(*network, *table)).await {
                     Ok(()) => drop(host.insert((*network, *table))),
                     Err(error) => {
@@ -94,9 +100,18 @@ impl Networks {
     }
 
     fn to_tun(&self, network: IpNet, table: u32) -> Route {
-        let source = self.sources.iter().copied().find(|source| source.is_ipv4() == network.addr().is_ipv4());
+        let source = self.sources.iter().find(|source| is_v4(source) == is_v4(&network)).map(IpNet::addr);
         Route::Via { network, link: self.tun, source, table }
     }
+
+    /// Our own networks of that family. In `main` the kernel has made the route itself.
+    fn own(&self, v4: bool) -> impl Iterator<Item = IpNet> + '_ {
+        self.sources.iter().filter(move |net| is_v4(net) == v4).map(IpNet::trunc)
+    }
+}
+
+fn is_v4(network: &IpNet) -> bool {
+    network.addr().is_ipv4()
 }
 
 fn in_its_tables(placed: &Placed) -> impl Iterator<Item = (IpNet, u32)> {

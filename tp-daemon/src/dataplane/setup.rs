@@ -39,7 +39,8 @@ pub struct Prepared {
     pub(super) tun: OwnedFd,
     pub(super) tun_index: u32,
     pub(super) pair_index: u32,
-    pub(super) sources: Vec<IpAddr>,
+    /// The TUN's own addresses, with their networks.
+    pub(super) sources: Vec<IpNet>,
     pub(super) namespace: Namespace,
     pub(super) maps: Maps,
     pub(super) hooks: DnsHooks,
@@ -102,8 +103,8 @@ pub fn setup(options: &Options) -> Result<Prepared, SetupError> {
             Ok(maps)
         })
         .map_err(step("filling the kernel programs' maps", "this is a bug; please report it"))?;
-    let mut sources = vec![IpAddr::from(options.tun_v4.addr())];
-    sources.extend(v6.map(|(net, _)| IpAddr::from(net.addr())));
+    let mut sources = vec![IpNet::from(options.tun_v4)];
+    sources.extend(v6.map(|(net, _)| IpNet::from(net)));
     Ok(Prepared {
         tun,
         tun_index,
@@ -133,8 +134,8 @@ impl Prepared {
     }
 
     /// The TUN's own addresses.
-    pub fn sources(&self) -> &[IpAddr] {
-        &self.sources
+    pub fn sources(&self) -> Vec<IpAddr> {
+        self.sources.iter().map(IpNet::addr).collect()
     }
 
     /// As [`Dataplane::links`](crate::dataplane::Dataplane::links), before the start.

@@ -75,6 +75,9 @@ fn a_route_in_a_table_of_somebody_else_comes_and_goes_with_ours() {
         };
         site.runtime.block_on(site.dataplane.set_reach(&reach)).unwrap();
         assert!(through(V4) && through(V6) && through("246.246.0.1"));
+        for dns in ["198.18.84.114", "fd74:7074::2"] {
+            assert!(output(&format!("ip route get {dns}")).contains("dev tp0"), "names go to the VPN");
+        }
         assert!(output("ip route show table 52").contains("default dev vpn0"), "all else is the VPN's");
 
         // A table that is no longer needed loses our routes, and only ours.
