@@ -7,6 +7,7 @@ mod refusals;
 mod resolver_files;
 mod routes;
 mod session;
+mod vpn;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ pub fn trials<S: Session + Send + Sync + 'static>(site: &Arc<S>) -> Vec<Trial> {
 /// Those that need the standalone manager.
 pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
     let all = [routes::CASES, resolver_files::CASES, refusals::CASES, proxy_via::CASES, doctor::CASES].concat();
+    let all = [all, vpn::cases()].concat();
     let one = |(name, case): (&'static str, OwnCase)| {
         let site = site.clone();
         trial(name, move || bracketed(site.as_ref(), case))
