@@ -24,7 +24,7 @@ pub enum Input {
     /// The answer to Remain.
     Remained(Remain),
     /// The manager reported the cluster's networks.
-    Cluster(ClusterView),
+    Cluster(Box<ClusterView>),
     /// The stream of reports ended or broke.
     ClusterWatchEnded,
     /// A tunnel stream was answered with "unknown session".
@@ -53,7 +53,7 @@ pub enum Action {
         session: String,
     },
     /// Routes and names follow this view from now on. Never the same view twice in a row.
-    Follow(ClusterView),
+    Follow(Box<ClusterView>),
     Depart {
         session: String,
     },
@@ -72,7 +72,7 @@ pub enum State {
 pub struct Session {
     phase: Phase,
     backoff: Backoff,
-    view: Option<ClusterView>,
+    view: Option<Box<ClusterView>>,
     arrived_before: bool,
     watch: Watch,
     actions: VecDeque<Action>,
@@ -138,7 +138,7 @@ impl Session {
     }
 
     pub fn view(&self) -> Option<&ClusterView> {
-        self.view.as_ref()
+        self.view.as_deref()
     }
 
     pub fn handle(&mut self, input: Input, now: Instant) {

@@ -79,7 +79,7 @@ impl<'a> Decision<'a> {
                 .collect(),
             inside: IpNet::aggregate(&self.inside),
             conflicts: sorted(conflicts),
-            resolved: without_details(sorted(resolved)),
+            resolved: without_details(&sorted(resolved)),
             overridden: sorted(self.overridden),
             ..Plan::default()
         }
@@ -145,7 +145,7 @@ pub(super) fn smaller(a: IpNet, b: IpNet) -> IpNet {
 
 /// The addresses of a device are no news where its network is told; that they cannot be overridden is of no matter for
 /// what is resolved.
-fn without_details(conflicts: Vec<Conflict>) -> Vec<Conflict> {
+fn without_details(conflicts: &[Conflict]) -> Vec<Conflict> {
     let is_detail = |detail: &Conflict| {
         conflicts.iter().any(|whole| {
             (whole.subnet, whole.origin, &whole.way.device)

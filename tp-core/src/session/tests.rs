@@ -54,9 +54,9 @@ fn an_unchanged_view_is_not_followed_again() {
     let (mut session, now) = start();
     arrive(&mut session, now);
     let view = ClusterView { cluster_domain: "cluster.local".into(), ..ClusterView::default() };
-    session.handle(Input::Cluster(view.clone()), now);
-    assert_eq!(session.poll_action(), Some(Action::Follow(view.clone())));
-    session.handle(Input::Cluster(view), now);
+    session.handle(Input::Cluster(Box::new(view.clone())), now);
+    assert_eq!(session.poll_action(), Some(Action::Follow(Box::new(view.clone()))));
+    session.handle(Input::Cluster(Box::new(view)), now);
     assert_eq!(session.poll_action(), None);
 }
 
@@ -76,7 +76,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Input::Remained(Remain::Ok)),
         Just(Input::Remained(Remain::Unknown)),
         Just(Input::Remained(Remain::Unreachable)),
-        Just(Input::Cluster(ClusterView::default())),
+        Just(Input::Cluster(Box::default())),
         Just(Input::ClusterWatchEnded),
         Just(Input::SessionUnknown),
         prop_oneof![9 => Just(Input::SessionUnknown), 1 => Just(Input::Quit)],

@@ -137,7 +137,7 @@ impl Driver {
                 });
             }
             Action::Follow(view) => {
-                self.views.send_replace(Some(view));
+                self.views.send_replace(Some(*view));
             }
             Action::Depart { session } => {
                 let goodbye = client.depart(session_info(session));
@@ -168,7 +168,7 @@ async fn watch_cluster(
 ) -> Result<(), Status> {
     let mut reports = client.watch_cluster_info(session_info(session)).await?.into_inner();
     while let Some(report) = reports.message().await? {
-        if inputs.send(Input::Cluster(view_from_wire(&report))).await.is_err() {
+        if inputs.send(Input::Cluster(Box::new(view_from_wire(&report)))).await.is_err() {
             break;
         }
     }
