@@ -2,6 +2,7 @@
 pub mod agent_cases;
 pub mod chart_cases;
 pub mod cluster_cases;
+pub mod doctor_cases;
 pub mod foreign;
 pub mod lab;
 pub mod site;

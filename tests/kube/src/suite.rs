@@ -9,7 +9,7 @@ use tests_behaviour::stage::Stage;
 use tests_behaviour::{lifecycle, subject};
 
 use crate::site::Kube;
-use crate::{agent_cases, chart_cases, cluster_cases, foreign};
+use crate::{agent_cases, chart_cases, cluster_cases, doctor_cases, foreign};
 
 pub type Case = fn(&Kube) -> Result<()>;
 
@@ -24,6 +24,7 @@ pub fn build() -> Result<(subject::Owner, Vec<Trial>)> {
     let site = Arc::new(Kube::new(&stage)?);
     let mut trials = cases(&site, &[("helm_install", install)]);
     trials.extend(cases(&site, cluster_cases::BEFORE));
+    trials.extend(cases(&site, doctor_cases::CASES));
     trials.extend(subject::trials_on(&site, Kube::ensure_connected));
     trials.extend(cases(&site, cluster_cases::CONNECTED));
     trials.extend(cases(&site, agent_cases::CASES));

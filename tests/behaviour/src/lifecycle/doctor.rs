@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::{OwnCase, as_before, look, sudo};
-use crate::place::Place;
+use crate::place::{Done, Place};
 use crate::site::{Session, Site};
 use crate::standalone::Standalone;
 use crate::workstation::USER;
@@ -21,16 +21,21 @@ pub(super) const CASES: &[(&str, OwnCase)] = &[
 ];
 
 /// A report, and the exit code that goes with it.
-struct Report {
+#[derive(Debug)]
+pub struct Report {
     code: Option<i32>,
     told: Value,
 }
 
 impl Report {
-    fn at(site: &Standalone, place: &Place, url: &str) -> Result<Self> {
-        let done = site.tp().run_at(place, &["doctor", "--manager", url, "--output", "json"])?;
+    /// Of a `tp doctor --output json`.
+    pub fn read(done: &Done) -> Result<Self> {
         let told = serde_json::from_str(&done.stdout).with_context(|| format!("not JSON: {done:?}"))?;
         Ok(Self { code: done.code, told })
+    }
+
+    fn at(site: &Standalone, place: &Place, url: &str) -> Result<Self> {
+        Self::read(&site.tp().run_at(place, &["doctor", "--manager", url, "--output", "json"])?)
     }
 
     fn of(site: &Standalone) -> Result<Self> {
@@ -38,12 +43,12 @@ impl Report {
     }
 
     /// Verdict, text and hint of a check.
-    fn check(&self, name: &str) -> Option<(&str, &str, &str)> {
+    pub fn check(&self, name: &str) -> Option<(&str, &str, &str)> {
         let check = self.told["checks"].as_array()?.iter().find(|check| check["name"] == name)?;
         Some((check["verdict"].as_str()?, check["says"].as_str()?, check["hint"].as_str().unwrap_or("")))
     }
 
-    fn expect(&self, code: i32, checks: &[(&str, &str)]) -> Result<()> {
+    pub fn expect(&self, code: i32, checks: &[(&str, &str)]) -> Result<()> {
         for (name, verdict) in checks {
             let found = self.check(name).map(|(verdict, ..)| verdict);
             ensure!(found == Some(verdict), "{name} is {found:?}, not {verdict}: {:#}", self.told);
