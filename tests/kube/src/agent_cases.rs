@@ -2,15 +2,18 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use tests_behaviour::process::eventually;
 use tests_behaviour::site::{Session, Site};
 
 use crate::site::Kube;
-use crate::suite::Case;
+use crate::suite::{Case, IMAGE};
 
-pub const CASES: &[(&str, Case)] = &[("proxy_via_leaves_from_the_agents_pod", leaves_from_the_pod)];
+pub const CASES: &[(&str, Case)] = &[
+    ("proxy_via_leaves_from_the_agents_pod", leaves_from_the_pod),
+    ("proxy_via_without_the_right_to_port_forward", without_the_right),
+];
 
 const PODS: &str = "10.244.0.0/16";
 
@@ -20,12 +23,7 @@ fn leaves_from_the_pod(site: &Kube) -> Result<()> {
     let lab = site.lab();
     let said = site.tp().connect(&["--proxy-via", &format!("{PODS}=mesh")])?.failure(1)?;
     ensure!(said.contains("workload mesh") && said.contains("no agent"), "{said}");
-    let manifest = site.workstation().dir().join("mesh.json");
-    fs::write(&manifest, deployment(&manager(site)?))?;
-    lab.kubectl(&["apply", "-f", &manifest.display().to_string()])?;
-    lab.kubectl(&["rollout", "status", "deploy/mesh", "--timeout=60s"])?;
-    let pod_ip =
-        lab.kubectl(&["get", "pods", "-l", "app=mesh", "-o", "jsonpath={.items[0].status.podIP}"])?;
+    let pod_ip = mesh(site)?;
     site.tp().connect(&["--proxy-via", &format!("{PODS}=mesh")])?.success()?;
     let who = || site.app().probe("echo db-0.db:7778 x");
     let done = who()?;
@@ -36,9 +34,7 @@ fn leaves_from_the_pod(site: &Kube) -> Result<()> {
     ensure!(done["peer"].as_str().is_some_and(|peer| peer.starts_with("246.246.")), "{done}");
     let done = site.app().probe("udp db-0.db:7777 1000 20")?;
     ensure!(done["good"] == 20, "{done}");
-    let log = site.app().succeed(&["sh", "-c", "cat $HOME/.cache/tp/logs/daemon.log"])?;
-    let forwarded = |line: &str| line.contains("port-forward opened") && line.contains("mesh-");
-    ensure!(log.lines().any(forwarded), "the agent was reached in another way:\n{log}");
+    reached(site, "port-forward")?;
     // another pod takes over
     lab.kubectl(&["rollout", "restart", "deploy/mesh"])?;
     lab.kubectl(&["rollout", "status", "deploy/mesh", "--timeout=60s"])?;
@@ -50,6 +46,53 @@ fn leaves_from_the_pod(site: &Kube) -> Result<()> {
     })?;
     lab.kubectl(&["delete", "deploy/mesh"])?;
     site.ensure_quit()
+}
+
+/// The chart's rights of a developer end at the manager's pod; so does his port-forward, and the manager dials the agent.
+fn without_the_right(site: &Kube) -> Result<()> {
+    site.ensure_quit()?;
+    let mut words = vec!["helm", "upgrade", "--timeout", "90s"];
+    words.extend(IMAGE);
+    words.extend(["--set", "clientRbac.create=true", "--set", "clientRbac.subjects[0].kind=User"]);
+    words.extend(["--set", "clientRbac.subjects[0].name=developer"]);
+    site.administer(&words)?;
+    let pod_ip = mesh(site)?;
+    // for root himself, so that there is a home with a log in it
+    let kubeconfig = site.workstation().dir().join("kubeconfig-of-a-developer");
+    fs::copy(site.lab().kubeconfig("kubeconfig-developer"), &kubeconfig)?;
+    let kubeconfig = kubeconfig.display().to_string();
+    let via = format!("{PODS}=mesh");
+    site.tp().run(&["connect", "--kubeconfig", &kubeconfig, "--proxy-via", &via])?.success()?;
+    let done = site.app().probe("echo db-0.db:7778 x")?;
+    ensure!(
+        done["answer"].as_str().is_some_and(|answer| answer.contains(&format!("peer={pod_ip}:"))),
+        "{done}"
+    );
+    reached(site, "through the manager")?;
+    site.lab().kubectl(&["delete", "deploy/mesh"])?;
+    site.ensure_quit()
+}
+
+/// Starts the workload `mesh`, which is nothing but an agent; its pod's address.
+fn mesh(site: &Kube) -> Result<String> {
+    let lab = site.lab();
+    let manifest = site.workstation().dir().join("mesh.json");
+    fs::write(&manifest, deployment(&manager(site)?))?;
+    lab.kubectl(&["apply", "-f", &manifest.display().to_string()])?;
+    lab.kubectl(&["rollout", "status", "deploy/mesh", "--timeout=60s"])?;
+    lab.kubectl(&["get", "pods", "-l", "app=mesh", "-o", "jsonpath={.items[0].status.podIP}"])
+}
+
+/// The daemon's log tells which way the agent was reached.
+fn reached(site: &Kube, way: &str) -> Result<()> {
+    let status = site.tp().status()?;
+    let log = fs::read_to_string(status["daemon"]["log_file"].as_str().context("no log in the status")?)?;
+    let chosen = log.lines().rev().find(|line| line.contains("an agent is the exit")).unwrap_or_default();
+    ensure!(
+        chosen.contains(&format!("way=\"{way}\"")),
+        "the agent was reached in another way: {chosen}\n{log}"
+    );
+    Ok(())
 }
 
 /// URL of the manager's pod: a static program in an empty image is no match for the cluster's DNS.
