@@ -40,7 +40,15 @@ pub fn trials<S: Session + Send + Sync + 'static>(site: &Arc<S>) -> Vec<Trial> {
 
 /// Those that need the standalone manager.
 pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
-    let all = [routes::CASES, loops::CASES, resolver_files::CASES, refusals::CASES, proxy_via::CASES, doctor::CASES].concat();
+    let all = [
+        routes::CASES,
+        loops::CASES,
+        resolver_files::CASES,
+        refusals::CASES,
+        proxy_via::CASES,
+        doctor::CASES,
+    ]
+    .concat();
     let all = [all, vpn::cases()].concat();
     let one = |(name, case): (&'static str, OwnCase)| {
         let site = site.clone();
