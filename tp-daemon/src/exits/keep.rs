@@ -136,7 +136,7 @@ async fn first_that_answers(
             Err(problem) => problems.push(format!("{}: {problem}", pod.name)),
         }
     }
-    if problems.is_empty() { Err("its agents have left".to_owned()) } else { Err(problems.join("; ")) }
+    if problems.is_empty() { Err("the manager knows of none".to_owned()) } else { Err(problems.join("; ")) }
 }
 
 /// Completes when the agent is no longer to be used, with the reason.

@@ -220,7 +220,7 @@ async fn no_agent_and_another_workloads_agent_are_the_same() {
     let agent = Server::new().await;
     site.tell(&[Pod { workload: "other".into(), ..agent.pod("other-1") }]);
     let none = site.becomes(false).await.unwrap_err();
-    assert_eq!(none.to_string(), "workload echo has no usable agent: its agents have left");
+    assert_eq!(none.to_string(), "workload echo has no usable agent: the manager knows of none");
     site.pods.send_replace(Known::Nothing("this manager does not tell".into()));
     tokio::time::timeout(PATIENCE, async {
         while !site.exits.notes()[0].contains("does not tell") {
