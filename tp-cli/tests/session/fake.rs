@@ -5,11 +5,11 @@ use std::io;
 use std::process::Command;
 use std::sync::mpsc;
 
+use tp_core::config::{Config, Layer, Source};
 use tp_daemon::backend::{Backend, Session, ThreadWork};
 use tp_daemon::dataplane::dump::{MapDump, OutcomeRow, Rows};
 use tp_daemon::failure::Failure;
 use tp_daemon::progress::Progress;
-use tp_core::config::Config;
 use tp_proto::daemon::connect_request::Target;
 use tp_proto::daemon::{ConnectRequest, DnsStatus, StatusReply};
 
@@ -96,7 +96,10 @@ impl Session for Connection {
     }
 
     fn config(&self) -> Config {
-        Config::merge(&[])
+        let (manager, _) = Layer::lenient(Source::Manager, "routing: {alsoProxySubnets: [10.9.0.0/16]}");
+        let mut config = Config::merge([&manager]);
+        config.notes.push("the manager said something odd".to_owned());
+        config
     }
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {

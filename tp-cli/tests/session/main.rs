@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests, though not marked so: this program has a main of its own")]
 
 mod cases;
+mod config;
 mod doctor;
 mod fake;
 mod netns;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
             })
         })
     };
-    let trials = [cases::CASES, doctor::CASES, process::CASES, refusals::CASES]
+    let trials = [cases::CASES, config::CASES, doctor::CASES, process::CASES, refusals::CASES]
         .concat()
         .into_iter()
         .map(trial)

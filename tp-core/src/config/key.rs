@@ -175,6 +175,9 @@ keys! {
         "A setting of the manager, which hands it out with the others.";
 }
 
+/// Of 1, where 1 is the same.
+const ALIKE: f64 = 0.9;
+
 impl Key {
     pub const fn path(self) -> &'static str {
         self.spec().path
@@ -207,7 +210,13 @@ impl Key {
         };
         let groups = Self::names().filter_map(|name| name.split_once('.').map(|(group, _)| group));
         let (distance, name) = Self::names().chain(groups).map(distance).min()?;
-        (distance <= 1 + last(wrong).len() / 4).then_some(name)
+        if distance <= 1 + last(wrong).len() / 4 {
+            return Some(name);
+        }
+        // no slip: another word for it, or half of one
+        let likeness = |name: &'static str| (strsim::jaro_winkler(&name.to_ascii_lowercase(), &lower), name);
+        let (likeness, name) = Self::names().map(likeness).max_by(|a, b| a.0.total_cmp(&b.0))?;
+        (likeness > ALIKE).then_some(name)
     }
 }
 
@@ -238,7 +247,10 @@ mod tests {
             ("timeouts.roundTripLatency", Some("timeouts.roundtripLatency")),
             ("cluster.virtualIpSubnet", Some("cluster.virtualIPSubnet")),
             ("alsoproxy", Some("also-proxy")),
+            ("routing.recursionBlockTime", Some("routing.recursionBlockDuration")),
+            ("dns.lookup", Some("dns.lookupTimeout")),
             ("color", None),
+            ("telemetry", None),
             ("", None),
         ] {
             assert_eq!(Key::nearest(wrong), right, "{wrong}");
