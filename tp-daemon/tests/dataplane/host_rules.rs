@@ -2,10 +2,10 @@
 
 use crate::forwarded::{Machine, exchange, masquerade};
 use crate::site::{V4, V6, sh, site};
-use crate::vip::{VIP_OF_HIDDEN, VIP_V4, VIP_V6, set_usual_vips};
+use crate::vip::{VIP_OF_HIDDEN, VIP_OF_HIDDEN_V6, VIP_V4, VIP_V6, set_usual_vips};
 
 /// Cluster addresses, and VIPs that are rewritten.
-const ALL: [&str; 5] = [V4, V6, VIP_V4, VIP_V6, VIP_OF_HIDDEN];
+const ALL: [&str; 6] = [V4, V6, VIP_V4, VIP_V6, VIP_OF_HIDDEN, VIP_OF_HIDDEN_V6];
 
 /// Every counter that may move in [`exchange`], whoever calls it: the exits of a packet's whole way, and no other.
 const USUAL: [&str; 20] = [

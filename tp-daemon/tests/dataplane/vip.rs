@@ -15,9 +15,11 @@ const POOLS: [&str; 2] = ["246.246.0.0/16", "fd74:7076::/64"];
 pub(crate) const VIP_V4: &str = "246.246.0.1";
 pub(crate) const VIP_V6: &str = "fd74:7076::1";
 /// Not routed: reachable by its VIP only.
-const HIDDEN_NETWORK: &str = "10.97.0.0/24";
+const HIDDEN_NETWORKS: [&str; 2] = ["10.97.0.0/24", "fd97::/64"];
 const HIDDEN: &str = "10.97.0.9";
+const HIDDEN_V6: &str = "fd97::9";
 pub(crate) const VIP_OF_HIDDEN: &str = "246.246.0.9";
+pub(crate) const VIP_OF_HIDDEN_V6: &str = "fd74:7076::9";
 
 fn with_vips(test: impl FnOnce(&Site) + Send + 'static) {
     site(|site| {
@@ -28,7 +30,8 @@ fn with_vips(test: impl FnOnce(&Site) + Send + 'static) {
 
 pub(crate) fn set_usual_vips(site: &Site) {
     site.runtime.block_on(site.dataplane.set_reach(&reach())).unwrap();
-    let vips = [add(VIP_V4, V4), add(VIP_V6, V6), add(VIP_OF_HIDDEN, HIDDEN)];
+    let hidden = [add(VIP_OF_HIDDEN, HIDDEN), add(VIP_OF_HIDDEN_V6, HIDDEN_V6)];
+    let vips = [&[add(VIP_V4, V4), add(VIP_V6, V6)][..], &hidden].concat();
     site.dataplane.change_vips(&vips).unwrap();
 }
 
@@ -36,7 +39,7 @@ pub(crate) fn set_usual_vips(site: &Site) {
 pub(crate) fn reach() -> Reach {
     let nets = |nets: &[&str]| nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<IpNet>>();
     let placed = |texts: &[&str]| Reach::networks(&nets(texts)).routed;
-    Reach { routed: placed(&NETWORKS), virtual_subnets: placed(&POOLS), inside: nets(&[HIDDEN_NETWORK]) }
+    Reach { routed: placed(&NETWORKS), virtual_subnets: placed(&POOLS), inside: nets(&HIDDEN_NETWORKS) }
 }
 
 pub(crate) fn add(vip: &str, inside: &str) -> Change {
@@ -46,7 +49,9 @@ pub(crate) fn add(vip: &str, inside: &str) -> Change {
 #[test]
 fn tcp_through_a_vip_both_ways() {
     with_vips(|site| {
-        for (vip, cluster) in [(VIP_V4, V4), (VIP_V6, V6), (VIP_OF_HIDDEN, HIDDEN)] {
+        for (vip, cluster) in
+            [(VIP_V4, V4), (VIP_V6, V6), (VIP_OF_HIDDEN, HIDDEN), (VIP_OF_HIDDEN_V6, HIDDEN_V6)]
+        {
             let before = site.counters();
             let mut stream = TcpStream::connect(at(vip, ECHO)).unwrap();
             assert_eq!(stream.peer_addr().unwrap(), at(vip, ECHO));
@@ -84,7 +89,7 @@ fn a_refusal_comes_from_the_vip() {
 #[test]
 fn udp_through_a_vip_both_ways_also_in_fragments() {
     with_vips(|site| {
-        for vip in [VIP_V4, VIP_V6, VIP_OF_HIDDEN] {
+        for vip in [VIP_V4, VIP_V6, VIP_OF_HIDDEN, VIP_OF_HIDDEN_V6] {
             let before = site.counters();
             let socket = udp::connected(vip, ECHO);
             udp::echoes(&socket, b"hello");
@@ -216,7 +221,8 @@ fn a_pool_of_a_16_can_be_used_up() {
                 Change::Add { vip: [246, 246, high, low].into(), inside: [10, 96, high, low].into() }
             })
             .collect();
-        site.dataplane.change_vips(&all).unwrap();
+        let v6 = [VIP_V6, VIP_OF_HIDDEN_V6].map(|vip| Change::Remove { vip: vip.parse().unwrap() });
+        site.dataplane.change_vips(&[&v6[..], &all].concat()).unwrap();
         echoes(&mut TcpStream::connect(at("246.246.255.254", ECHO)).unwrap(), b"the last one");
         assert_eq!(site.events.count(&format!("asked {}", at("10.96.255.254", ECHO))), 1);
         // What the map has no room for is itself inside, and works.
@@ -235,7 +241,8 @@ fn a_vip_that_is_withdrawn_leaves_living_flows_their_answers() {
     with_vips(|site| {
         let mut stream = TcpStream::connect(at(VIP_V4, COUNT)).unwrap();
         stream.write_all(b"123").unwrap();
-        let all = [VIP_V4, VIP_V6, VIP_OF_HIDDEN].map(|vip| Change::Remove { vip: vip.parse().unwrap() });
+        let all = [VIP_V4, VIP_V6, VIP_OF_HIDDEN, VIP_OF_HIDDEN_V6]
+            .map(|vip| Change::Remove { vip: vip.parse().unwrap() });
         site.dataplane.change_vips(&all).unwrap();
         // What was on its way is answered under the old name; the name itself stands for nothing any more, which is
         // the session's to say.
