@@ -48,7 +48,8 @@ fn servers(survey: &Survey) -> Vec<Check> {
     };
     let (alive, silent) = (list(true), list(false));
     if silent.is_empty() {
-        return vec![Check::ok(Stage::Machine, name, format!("{} answer", alive.join(", ")))];
+        let verb = if alive.len() == 1 { "answers" } else { "answer" };
+        return vec![Check::ok(Stage::Machine, name, format!("{} {verb}", alive.join(", ")))];
     }
     let hint = if survey.only_resolved && !survey.ways.resolved {
         "systemd-resolved does not run: sudo systemctl start systemd-resolved".to_owned()
