@@ -16,6 +16,7 @@ pub(super) const CASES: &[(&str, OwnCase)] = &[
     ("vpn_that_comes_and_goes_while_connected", later),
     ("vpn_route_as_specific_as_the_clusters", equal),
     ("vpn_that_uses_the_virtual_subnet", virtual_subnet),
+    ("vpn_conflict_with_ipv6", ipv6),
 ];
 
 fn resolved(site: &Standalone) -> Result<()> {
@@ -142,5 +143,34 @@ fn virtual_subnet(site: &Standalone) -> Result<()> {
             ensure!(peer.starts_with("245.245."), "{peer}");
             Ok(())
         })
+    })
+}
+
+/// As specific as the cluster's own, and all of IPv4 as ever.
+fn ipv6(site: &Standalone) -> Result<()> {
+    let vpn = Vpn::new(site, "tun9")?;
+    vpn.ws.ip("addr add fd08::2/64 dev tun9")?;
+    vpn.office.ip("addr add fd08::1/64 dev ws0")?;
+    vpn.office.ip("addr add fd55::10/128 dev lo")?;
+    vpn.office.ip("addr add fd55:0:0:7::1/128 dev lo")?;
+    vpn.office.ip("-6 route add default via fd08::2")?;
+    vpn.ws.ip("-6 route add fd55::/48 via fd08::1 dev tun9")?;
+    let name = |expected: &str| -> Result<()> {
+        let words = ["curl", "-6", "-sS", "--max-time", "10", "-w", "%{remote_ip}", "http://echo:8080"];
+        let text = site.app().succeed(&words)?;
+        ensure!(text.contains("\"echo\"") && text.trim_end().contains(expected), "{text}");
+        Ok(())
+    };
+    connected(site, &[], |said| {
+        ensure!(said.contains("fd55::/48") && said.contains("tun9"), "{said}");
+        name("fd74:7076::")?;
+        answers(site, "[fd55::10]", "office")?;
+        ensure!(answers(site, NAME, "db-0")? == "10.55.1.2");
+        Ok(())
+    })?;
+    connected(site, &["--allow-conflicting-subnets", "fd55::/64"], |_| {
+        name("fd55::10")?;
+        answers(site, "[fd55::10]", "echo")?;
+        answers(site, "[fd55:0:0:7::1]", "office").map(drop)
     })
 }
