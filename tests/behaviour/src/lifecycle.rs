@@ -1,4 +1,5 @@
 //! Connecting and disconnecting: what a user sees, and what is left on the machine.
+mod configuration;
 pub mod doctor;
 mod leaving;
 mod loops;
@@ -46,6 +47,7 @@ pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
         resolver_files::CASES,
         refusals::CASES,
         proxy_via::CASES,
+        configuration::CASES,
         doctor::CASES,
     ]
     .concat();
