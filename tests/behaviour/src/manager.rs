@@ -1,6 +1,7 @@
 //! Our manager without Kubernetes, and stand-ins of traffic-agents that join it.
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
@@ -55,6 +56,8 @@ impl Manager {
                 command.arg(format!("http://{}", self.listen));
             }
         }
+        // what it says of managers that a case has killed is no news
+        command.stderr(Stdio::null());
         Ok(Agent(Guard::spawn_ready(command).context("the stand-in of an agent")?.0))
     }
 }
