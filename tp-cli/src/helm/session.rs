@@ -9,7 +9,7 @@ use super::{
     release::{Info, Release, Status},
     rollout,
     ui::Ui,
-    values::Values,
+    values::{self, Values},
 };
 use crate::report::{Advice, with_hint};
 use anyhow::{Result, anyhow};
@@ -57,7 +57,10 @@ impl Session<'_> {
     }
 
     /// The chart with these values, as the next revision after `history`.
-    pub(crate) fn render(&self, values: &Values, history: &History) -> Result<Rendered> {
+    pub(crate) fn render(&mut self, values: &Values, history: &History) -> Result<Rendered> {
+        for note in values::not_for_clients(values) {
+            self.ui.say(format!("note: {note}"));
+        }
         self.chart.render(values, Occasion { namespace: &self.namespace, revision: history.next_version() })
     }
 

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde_json::{Map, Value};
 use std::{io::Read, path::PathBuf};
+use tp_core::config::{Layer, Source};
 
 pub(crate) use schema::check;
 
@@ -75,6 +76,14 @@ pub(crate) fn merge(values: &mut Values, over: Values) {
             }
         }
     }
+}
+
+/// What tp's clients will make nothing of among the values `client`, which are handed to them as they are.
+pub(crate) fn not_for_clients(values: &Values) -> Vec<String> {
+    let Some(client) = values.get("client") else { return Vec::new() };
+    // JSON is YAML
+    let (_, problems) = Layer::lenient(Source::Manager, &client.to_string());
+    problems.into_iter().map(|problem| format!("values of `client`: {}", problem.what)).collect()
 }
 
 /// What templates see: the chart's defaults under the user's values, where a null takes the default away.

@@ -1,6 +1,6 @@
 //! `--set`, merging and the schema.
 
-use super::{Values, check, coalesce, merge, set};
+use super::{Values, check, coalesce, merge, not_for_clients, set};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -12,6 +12,21 @@ fn set_all(text: &str) -> Result<Value, String> {
     let mut values = Values::new();
     set::apply(&mut values, text, false).map_err(|error| error.to_string())?;
     Ok(Value::Object(values))
+}
+
+#[test]
+fn what_clients_would_not_understand_is_told() {
+    let values = json!({"client": {
+        "connectionTTL": "24h",
+        "routing": {"alsoProxySubnet": ["10.0.0.0/8"], "neverProxySubnets": ["10.1.0.0"]},
+        "dns": {"lookupTimeout": 2},
+    }});
+    insta::assert_snapshot!(not_for_clients(&map(&values)).join("\n"), @r#"
+    values of `client`: `routing.alsoProxySubnet` is not a key of the configuration; the nearest is `routing.alsoProxySubnets`
+    values of `client`: `routing.neverProxySubnets[0]` must be a subnet like 10.0.0.0/8 or fd00::/8, and is the text "10.1.0.0"
+    "#);
+    assert_eq!(not_for_clients(&map(&json!({"apiPort": 1}))), [""; 0]);
+    assert_eq!(not_for_clients(&map(&json!({"client": {"timeouts": null}}))), [""; 0]);
 }
 
 #[test]
