@@ -6,6 +6,7 @@ use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSocket,
 };
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use socket2::{Domain, Socket, Type};
@@ -63,13 +64,16 @@ pub struct SetupError {
 /// that all of them inherit what the daemon becomes afterwards.
 pub fn setup(options: &Options) -> Result<Prepared, SetupError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .map_err(step("starting the set-up", "this is a bug; please report it"))?;
     runtime
         .block_on(remove_stale_pair())
         .map_err(step("removing the pair of an earlier daemon", "look at `ip link show tpv`"))?;
-    let tun = tun::open().map_err(step("creating the TUN device tp0", TUN_HINT))?;
+    let tun = runtime
+        .block_on(name_is_free())
+        .and_then(|()| tun::open())
+        .map_err(step("creating the TUN device tp0", TUN_HINT))?;
     let (tun_index, v6) = runtime
         .block_on(configure_tun(options))
         .map_err(step("configuring the TUN device tp0", "run `tp connect` as root"))?;
@@ -121,7 +125,8 @@ pub fn setup(options: &Options) -> Result<Prepared, SetupError> {
     })
 }
 
-const TUN_HINT: &str = "run `tp connect` as root; if tp0 is in use, another connection is up: `tp status`";
+const TUN_HINT: &str =
+    "run `tp connect` as root; is another connection up (`tp status`)? What is it (`ip -d link show tp0`)?";
 
 impl Prepared {
     /// Runs something in the thread of the private namespace and waits for it. Capabilities belong to a thread: what
@@ -153,6 +158,19 @@ async fn remove_stale_pair() -> io::Result<()> {
         return Err(io::Error::other("there is an interface tpv that is not ours"));
     }
     netlink.delete(index).await
+}
+
+/// A daemon that is being killed takes its device along in a moment; another program's, which opening would take over
+/// if it is persistent, stays.
+async fn name_is_free() -> io::Result<()> {
+    let netlink = Netlink::open()?;
+    for _ in 0..20 {
+        if netlink.index(TUN_NAME).await?.is_none() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(io::Error::other("there is a device of that name already, and it is not ours"))
 }
 
 /// Gives the TUN its addresses; the IPv6 ones only if the machine has IPv6.

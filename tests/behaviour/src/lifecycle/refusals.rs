@@ -16,6 +16,7 @@ pub(super) const CASES: &[(&str, OwnCase)] = &[
     ("refusal_malformed_url", malformed),
     ("refusal_no_kubeconfig", no_kubeconfig),
     ("refusal_cluster_unreachable", cluster_unreachable),
+    ("refusal_device_of_another_program", device_taken),
 ];
 
 fn without_root(site: &Standalone) -> Result<()> {
@@ -81,4 +82,18 @@ fn refused(site: &Standalone, words: &[&str]) -> Result<()> {
     ensure!(said.contains("hint:"), "{words:?} gives no hint:\n{said}");
     ensure!(!said.contains("panicked"), "{said}");
     as_before(site, &before)
+}
+
+/// A device of our name that is not ours is left alone.
+fn device_taken(site: &Standalone) -> Result<()> {
+    let ws = site.topology().ws();
+    ws.ip("tuntap add tp0 mode tun")?;
+    let result = (|| {
+        let before = look(site)?;
+        let said = site.tp().connect(&[])?.failure(1)?;
+        ensure!(said.contains("creating the TUN device tp0") && said.contains("hint:"), "{said}");
+        as_before(site, &before)
+    })();
+    ws.ip("tuntap del tp0 mode tun")?;
+    result
 }
