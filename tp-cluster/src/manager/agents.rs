@@ -136,6 +136,7 @@ fn remaining(request: wire::LogLevelRequest, since: Instant) -> Option<wire::Log
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     use super::*;
@@ -202,7 +203,7 @@ mod tests {
         let mut told = Box::pin(levels.subscribe());
         levels.set(level("trace", Some(3600)));
         assert_eq!(told.next().await.unwrap().unwrap().log_level, "trace");
-        let late = Box::pin(levels.subscribe()).next().await.unwrap().unwrap();
+        let late = Box::pin(levels.subscribe()).next().now_or_never().flatten().unwrap().unwrap();
         assert!(late.log_level == "trace" && late.duration.is_some_and(|left| left.seconds > 3000));
     }
 
