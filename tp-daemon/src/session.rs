@@ -82,6 +82,8 @@ pub struct Status {
     pub tcp_flows: u64,
     pub udp_flows: u64,
     pub since: Instant,
+    /// Agents of the workloads that are exits.
+    pub exits: Vec<exits::WorkloadStatus>,
     pub notes: Vec<String>,
     pub last_error: Option<String>,
 }
@@ -303,6 +305,7 @@ impl Session {
             tcp_flows,
             udp_flows,
             since: self.facts.since,
+            exits: self.exits.status(),
             notes: [self.exits.notes(), self.facts.settings.notes().to_vec()].concat(),
             last_error: self.addresses.trouble().or(now.last_error),
         }

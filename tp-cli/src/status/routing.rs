@@ -20,6 +20,8 @@ struct Hidden {
     network: String,
     /// The workload whose agent dials; empty: the manager.
     workload: String,
+    /// The pod of the agent in use, and how it is reached; empty while there is none.
+    agent: String,
     /// Nobody asked for it: it resolves a conflict.
     automatic: bool,
 }
@@ -79,7 +81,8 @@ impl Hidden {
     fn text(&self) -> String {
         match self.workload.as_str() {
             "" => self.network.clone(),
-            workload => format!("{} via {workload}", self.network),
+            workload if self.agent.is_empty() => format!("{} via {workload}", self.network),
+            workload => format!("{} via {workload}/{}", self.network, self.agent),
         }
     }
 }
@@ -137,7 +140,12 @@ impl From<RoutingStatus> for Routing {
 
 impl From<routing_status::Hidden> for Hidden {
     fn from(hidden: routing_status::Hidden) -> Self {
-        Self { network: hidden.network, workload: hidden.exit, automatic: hidden.automatic }
+        Self {
+            network: hidden.network,
+            workload: hidden.exit,
+            agent: hidden.agent,
+            automatic: hidden.automatic,
+        }
     }
 }
 
@@ -167,6 +175,7 @@ mod tests {
         let hidden = |network: &str, exit: &str| routing_status::Hidden {
             network: network.to_owned(),
             exit: exit.to_owned(),
+            agent: if exit.is_empty() { String::new() } else { "echo-7d9 (port-forward)".to_owned() },
             automatic: exit.is_empty(),
         };
         let routing = Routing::from(RoutingStatus {
@@ -184,7 +193,7 @@ mod tests {
             recursion_refused: 1,
         });
         insta::assert_snapshot!(crate::output::fields(&routing.fields()), @"
-        Virtual:    10.130.0.0/16, 127.0.0.0/8 via echo as 246.246.0.0/16 (3 in use)
+        Virtual:    10.130.0.0/16, 127.0.0.0/8 via echo/echo-7d9 (port-forward) as 246.246.0.0/16 (3 in use)
         Conflict:   10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): reached under virtual addresses
         Conflict:   10.130.4.0/24 of 10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): the cluster goes first, as configured
         Conflict:   10.130.0.0/16 is also 10.0.0.0/8 dev wg0 (VPN): NOT reachable

@@ -7,6 +7,7 @@ use tp_core::session::State;
 use tp_proto::daemon::{DnsStatus, RoutingStatus, StatusReply, routing_status};
 
 use crate::dataplane::{Dataplane, TUN_NAME};
+use crate::exits::WorkloadStatus;
 use crate::session::Status;
 
 pub(super) fn reply(status: Status, dataplane: &impl Dataplane, device_addresses: &[String]) -> StatusReply {
@@ -58,7 +59,7 @@ fn routing(status: &Status, dataplane: &impl Dataplane) -> RoutingStatus {
     let overridden = plan.overridden.iter().map(|conflict| told(conflict, "overridden"));
     let unresolved = plan.conflicts.iter().map(|conflict| told(conflict, "unresolved"));
     RoutingStatus {
-        hidden: plan.hidden.iter().map(|network| hidden(network, &plan.resolved)).collect(),
+        hidden: plan.hidden.iter().map(|network| hidden(network, &plan.resolved, &status.exits)).collect(),
         conflicts: unresolved.chain(resolved).chain(overridden).collect(),
         virtual_subnets: networks(&plan.virtual_subnets),
         vips: status.virtual_addresses as u64,
@@ -69,12 +70,17 @@ fn routing(status: &Status, dataplane: &impl Dataplane) -> RoutingStatus {
     }
 }
 
-fn hidden(hidden: &Hidden, resolved: &[Conflict]) -> routing_status::Hidden {
+fn hidden(hidden: &Hidden, resolved: &[Conflict], exits: &[WorkloadStatus]) -> routing_status::Hidden {
+    let agent = |name: &str| exits.iter().find(|exit| exit.workload == name)?.agent.clone();
     routing_status::Hidden {
         network: hidden.network.to_string(),
         exit: match &hidden.exit {
             Exit::Manager => String::new(),
             Exit::Workload(name) => name.clone(),
+        },
+        agent: match &hidden.exit {
+            Exit::Manager => String::new(),
+            Exit::Workload(name) => agent(name).unwrap_or_default(),
         },
         automatic: resolved.iter().any(|conflict| conflict.overlap.contains(&hidden.network)),
     }

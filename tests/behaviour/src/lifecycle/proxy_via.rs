@@ -55,6 +55,9 @@ fn own_loopback(site: &Standalone) -> Result<()> {
     ensure!(vips.to_string().contains("246.246."), "no virtual address in the kernel: {vips}");
     let status = site.tp().status()?;
     ensure!(status.to_string().contains("127.0.0.0/8"), "not in the status: {status}");
+    let hidden = &status["routing"]["hidden"][0];
+    let through = hidden["agent"].as_str().unwrap_or_default();
+    ensure!(hidden["workload"] == "db" && through.contains("through the manager"), "no agent: {hidden}");
     // the workstation's own loopback is its own
     let done = site.app().probe(&format!("connect 127.0.0.1:{PORT}"))?;
     ensure!(done["outcome"] == "ECONNREFUSED", "{done}");
