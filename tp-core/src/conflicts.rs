@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use thiserror::Error;
 
-pub use self::explain::{CommandLine, explain};
+pub use self::explain::{CommandLine, Explanation, explain};
 
 /// One overlap of a network that is wanted with one that the workstation uses.
 #[derive(Clone, PartialEq, Eq, Debug)]

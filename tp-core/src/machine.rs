@@ -12,7 +12,8 @@ pub struct Machine {
     pub links: Vec<Link>,
     pub addresses: Vec<Address>,
     pub routes: Vec<Route>,
-    /// Both families. The kernel goes by priority; equal ones in this order.
+    /// Both families. The kernel goes by priority; equal ones in this order. A family without any goes by `local` and
+    /// `main`, as a kernel without policy rules does.
     pub rules: Vec<Rule>,
     /// The servers that answer names on this machine.
     pub resolvers: Vec<IpAddr>,

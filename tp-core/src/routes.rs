@@ -41,6 +41,15 @@ pub struct Own {
     pub tun_networks: Vec<IpNet>,
 }
 
+impl Own {
+    /// `links`: tp0 and tpv, as far as they are there.
+    pub fn of(transport: &[IpAddr], links: Vec<u32>, machine: &Machine) -> Self {
+        let of_tun = machine.addresses.iter().filter(|address| links.contains(&address.link));
+        let tun_networks = of_tun.map(|address| address.net.trunc()).collect();
+        Self { transport: transport.to_vec(), links, tun_networks }
+    }
+}
+
 /// What to route where, what to hide behind virtual addresses, and what stands in the way.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {

@@ -23,7 +23,7 @@ pub use dump::{MapDump, Rows};
 pub use ebpf::EbpfDataplane;
 pub use ends::{AppSocket, AppStream, AppWriteHalf, Guard, Undeliverable};
 pub use namespace::PAIR_HOST;
-pub use setup::{Options, Prepared, SetupError, setup};
+pub use setup::{Options, Prepared, setup};
 pub use tun::TUN_NAME;
 
 pub mod answer;

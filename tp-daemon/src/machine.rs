@@ -45,9 +45,7 @@ pub async fn look() -> io::Result<Machine> {
                 machine.rules.extend(messages.iter().filter_map(|message| rules::rule(message, family)));
             }
             // a kernel without policy routing goes by `local` and `main`
-            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-                machine.rules.extend(rules::without_policy(family));
-            }
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {}
             Err(error) => return Err(error),
         }
     }

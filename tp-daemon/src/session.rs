@@ -23,7 +23,7 @@ use tp_core::cluster::ClusterView;
 use tp_core::config::Config;
 use tp_core::conflicts::CommandLine;
 use tp_core::join::JoinUrl;
-use tp_core::routing::{Exit, Routing};
+use tp_core::routing::Exit;
 use tp_core::session::State;
 use tp_proto::daemon::KubeTarget;
 
@@ -110,7 +110,7 @@ struct Facts {
     manager_namespace: String,
     manager: String,
     since: Instant,
-    routing: Routing,
+    recursion_block: Duration,
     settings: Settings,
 }
 
@@ -188,7 +188,7 @@ pub async fn connect<D: Dataplane>(
                 .unwrap_or_else(|| format!("no report within {:?}", timeouts.manager_connect));
             leave(Failure::new(
                 anyhow!(reason).context("waiting for the manager's report of the cluster's networks"),
-                format!("see its log: `kubectl -n {} logs deploy/traffic-manager`", way.manager_namespace),
+                way.log_hint(),
             ))
         })?;
 
@@ -216,7 +216,7 @@ pub async fn connect<D: Dataplane>(
         .set_recursion_block(config.routing.recursion_block)
         .or_hint("guarding against recursion", "this is a bug; please report it")
         .map_err(leave)?;
-    let reached = follower.start(&view).await.map_err(leave)?;
+    let reached = follower.start(&view, &config).await.map_err(leave)?;
     shared.update(|now| (now.view, now.reached) = (view.clone(), reached.clone()));
     let flows = Flows::new(Ways {
         manager: exit,
@@ -252,7 +252,7 @@ pub async fn connect<D: Dataplane>(
         manager_namespace: way.manager_namespace,
         manager: peer.version().to_owned(),
         since: Instant::now(),
-        routing: config.routing,
+        recursion_block: config.routing.recursion_block,
         settings,
     };
     Ok(Session { facts, shared, flows, exits, addresses, dns, quit, driver, serving })
@@ -300,7 +300,7 @@ impl Session {
             session: now.session,
             reached: now.reached,
             virtual_addresses: self.addresses.in_use(),
-            recursion_block: self.facts.routing.recursion_block,
+            recursion_block: self.facts.recursion_block,
             dns: self.dns.status(),
             tcp_flows,
             udp_flows,

@@ -58,11 +58,7 @@ impl Backend for Workstation {
             udp: Limits::default(),
             kernel_log_level: 0,
         };
-        let dataplane = dataplane::setup(&options).map_err(|error| {
-            let text = error.to_string();
-            let (message, hint) = text.split_once("\n\nhint: ").unwrap_or((&text, "see the daemon's log"));
-            Failure::new(anyhow!(message.to_owned()), hint)
-        })?;
+        let dataplane = dataplane::setup(&options)?;
         Ok(Self { dataplane, dns: dns::prepare() })
     }
 

@@ -1,7 +1,7 @@
 //! The error's text: every conflict, and the ways out with the exact commands.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use ipnet::IpNet;
 
@@ -18,30 +18,40 @@ impl Default for CommandLine {
     }
 }
 
-/// The message, a blank line, and the hint.
-pub fn explain(conflicts: &[Conflict], command: &CommandLine) -> String {
+/// The error as its two parts. Shown, there is a blank line between them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Explanation {
+    pub message: String,
+    pub hint: String,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n\nhint: {}", self.message, self.hint)
+    }
+}
+
+pub fn explain(conflicts: &[Conflict], command: &CommandLine) -> Explanation {
     let CommandLine(command) = command;
     let count = conflicts.iter().map(|conflict| conflict.subnet).collect::<BTreeSet<_>>().len();
-    let mut text = match count {
-        1 => {
-            "a network of the cluster overlaps with what this machine uses; nothing was changed:\n".to_owned()
-        }
+    let mut message = match count {
+        1 => "a network of the cluster overlaps with what this machine uses; nothing was changed:".to_owned(),
         count => {
             format!(
-                "{count} networks of the cluster overlap with what this machine uses; nothing was changed:\n"
+                "{count} networks of the cluster overlap with what this machine uses; nothing was changed:"
             )
         }
     };
     for conflict in conflicts {
-        let _ = writeln!(text, "  {}", line(conflict));
+        let _ = write!(message, "\n  {}", line(conflict));
     }
-    text.push_str("\nhint: three ways out:\n");
+    let mut hint = "three ways out:\n".to_owned();
     let (beatable, unbeatable): (Vec<&Conflict>, Vec<&Conflict>) =
         conflicts.iter().partition(|conflict| conflict.beatable);
-    let _ = writeln!(text, "{}", allow(&overlaps(&beatable), &overlaps(&unbeatable), command));
-    let _ = writeln!(text, "{}", avoid(&overlaps(&conflicts.iter().collect::<Vec<_>>()), command));
-    text.push_str(&remove(conflicts));
-    text
+    let _ = writeln!(hint, "{}", allow(&overlaps(&beatable), &overlaps(&unbeatable), command));
+    let _ = writeln!(hint, "{}", avoid(&overlaps(&conflicts.iter().collect::<Vec<_>>()), command));
+    hint.push_str(&remove(conflicts));
+    Explanation { message, hint }
 }
 
 fn line(conflict: &Conflict) -> String {

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 
 use super::{Check, Stage};
-use crate::conflicts::{CommandLine, Conflict, Origin, VirtualSubnetConflict, explain};
+use crate::conflicts::{CommandLine, Conflict, Explanation, Origin, VirtualSubnetConflict, explain};
 use crate::routes::Plan;
 use crate::routing::Exit;
 
@@ -21,9 +21,8 @@ pub fn routes(plan: &Result<Plan, VirtualSubnetConflict>, command: &CommandLine)
         }
     };
     if !plan.conflicts.is_empty() {
-        let text = explain(&plan.conflicts, command);
-        let (says, hint) = text.split_once("\n\nhint: ").unwrap_or((&text, ""));
-        return vec![Check::fail(Stage::Routes, "conflicts", says, hint)];
+        let Explanation { message, hint } = explain(&plan.conflicts, command);
+        return vec![Check::fail(Stage::Routes, "conflicts", message, hint)];
     }
     let mut checks = Vec::new();
     let routed: Vec<IpNet> = plan.routed.iter().map(|placed| placed.network).collect();

@@ -3,26 +3,13 @@
 use super::*;
 use crate::cluster::ClusterView;
 use crate::conflicts::CommandLine;
-use crate::machine::{Link, MAIN, Machine, Route, RouteKind, Rule, RuleAction};
+use crate::machine::{Link, MAIN, Machine, Route, RouteKind, Rule};
 use crate::routes::{Own, plan};
 use crate::routing::Routing;
 
 fn vpn() -> Machine {
     let tun = Link { index: 3, name: "vpn0".into(), kind: "tun".into(), up: true, ..Link::default() };
-    let rule = Rule {
-        priority: 32766,
-        v6: false,
-        action: RuleAction::Table(MAIN),
-        from: None,
-        to: None,
-        fwmark: None,
-        invert: false,
-        iif: None,
-        oif: None,
-        uids: None,
-        suppress_prefix_length: None,
-        other_selector: false,
-    };
+    let rule = Rule::lookup(false, 32766, MAIN);
     let route = Route {
         table: MAIN,
         network: "10.244.0.0/16".parse().unwrap(),

@@ -8,6 +8,7 @@ use std::net::{
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use socket2::{Domain, Socket, Type};
 use tp_common::dns::DNS_PORT;
@@ -20,6 +21,7 @@ use crate::dataplane::netlink::{Netlink, Route};
 use crate::dataplane::programs::{self, DnsHooks, Settings};
 use crate::dataplane::tun::{MTU, TUN_NAME};
 use crate::dataplane::{sys, tun};
+use crate::failure::Failure;
 
 /// What the session decided about this machine.
 #[derive(Clone, Debug)]
@@ -52,17 +54,9 @@ pub struct Prepared {
     pub(super) udp: Limits,
 }
 
-/// A step of the set-up that failed.
-#[derive(Debug)]
-pub struct SetupError {
-    doing: &'static str,
-    wrong: String,
-    hint: &'static str,
-}
-
 /// Makes the TUN, the private namespace and the programs. Needs root. Call it before there are other threads, so
 /// that all of them inherit what the daemon becomes afterwards.
-pub fn setup(options: &Options) -> Result<Prepared, SetupError> {
+pub fn setup(options: &Options) -> Result<Prepared, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -267,17 +261,9 @@ fn listener(at: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket.into())
 }
 
-fn step<E: fmt::Display>(doing: &'static str, hint: &'static str) -> impl FnOnce(E) -> SetupError {
-    move |error| SetupError { doing, wrong: error.to_string(), hint }
+fn step<E: fmt::Display>(doing: &'static str, hint: &'static str) -> impl FnOnce(E) -> Failure {
+    move |error| Failure::new(anyhow!("{error}").context(doing), hint)
 }
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n\nhint: {}", self.doing, self.wrong, self.hint)
-    }
-}
-
-impl std::error::Error for SetupError {}
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

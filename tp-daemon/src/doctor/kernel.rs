@@ -72,11 +72,7 @@ fn dataplane() -> Result<&'static str, Failure> {
         udp: Limits::default(),
         kernel_log_level: 0,
     };
-    let prepared = dataplane::setup(&options).map_err(|error| {
-        let text = error.to_string();
-        let (says, hint) = text.split_once("\n\nhint: ").unwrap_or((&text, BUG));
-        Failure::new(anyhow!(says.to_owned()), hint)
-    })?;
+    let prepared = dataplane::setup(&options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

@@ -40,15 +40,8 @@ pub(super) fn guess(options: &Options, machine: Option<&Machine>, guess: Option<
 
 /// A connection that stands is not in its own way.
 fn own(transport: &[IpAddr], machine: &Machine) -> Own {
-    let links: Vec<u32> = machine
-        .links
-        .iter()
-        .filter(|link| OURS.contains(&link.name.as_str()))
-        .map(|link| link.index)
-        .collect();
-    let of_tun = machine.addresses.iter().filter(|address| links.contains(&address.link));
-    let tun_networks = of_tun.map(|address| address.net.trunc()).collect();
-    Own { transport: transport.to_vec(), links, tun_networks }
+    let ours = machine.links.iter().filter(|link| OURS.contains(&link.name.as_str()));
+    Own::of(transport, ours.map(|link| link.index).collect(), machine)
 }
 
 /// Ours comes from the same source; Telepresence's is known from 2.20 on.

@@ -1,7 +1,7 @@
 //! `RTM_NEWRULE` as policy rules.
 
 use ipnet::IpNet;
-use tp_core::machine::{LOCAL, MAIN, Rule, RuleAction};
+use tp_core::machine::{Rule, RuleAction};
 
 use super::attributes::{Attributes, word};
 use super::kernel::{Family, Message};
@@ -75,24 +75,6 @@ pub(super) fn rule(message: &Message, family: Family) -> Option<Rule> {
         uids: uids(attributes),
         suppress_prefix_length: attributes.number(FRA_SUPPRESS_PREFIXLEN).filter(|length| *length != NONE),
         other_selector: tos != 0 || OTHER.iter().any(|kind| attributes.has(*kind)),
-    })
-}
-
-/// What a kernel without policy rules does.
-pub(super) fn without_policy(family: Family) -> [Rule; 2] {
-    [(0, LOCAL), (32766, MAIN)].map(|(priority, table)| Rule {
-        priority,
-        v6: family == Family::V6,
-        action: RuleAction::Table(table),
-        from: None,
-        to: None,
-        fwmark: None,
-        invert: false,
-        iif: None,
-        oif: None,
-        uids: None,
-        suppress_prefix_length: None,
-        other_selector: false,
     })
 }
 

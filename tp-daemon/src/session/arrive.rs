@@ -10,6 +10,7 @@ use tp_proto::client::{ManagerClient, Tunnels, channel, manager};
 use tp_proto::manager::ClientInfo;
 
 use super::Options;
+use super::drive::limited;
 use super::way::Way;
 use crate::failure::Failure;
 
@@ -68,14 +69,10 @@ impl Peer {
     /// What the manager wants its clients to be configured with, as YAML; nothing if it has nothing to say.
     pub(super) async fn client_config(&self) -> String {
         let mut client = self.client.clone();
-        match tokio::time::timeout(self.answer_within, client.get_client_config(())).await {
-            Ok(Ok(config)) => String::from_utf8_lossy(&config.into_inner().config_yaml).into_owned(),
-            Ok(Err(status)) => {
-                tracing::debug!(%status, "the manager tells no configuration for clients");
-                String::new()
-            }
-            Err(_) => {
-                tracing::warn!("the manager's configuration for clients did not come in time");
+        match limited(self.answer_within, client.get_client_config(())).await {
+            Ok(config) => String::from_utf8_lossy(&config.config_yaml).into_owned(),
+            Err(status) => {
+                tracing::warn!(%status, "the manager tells no configuration for clients");
                 String::new()
             }
         }

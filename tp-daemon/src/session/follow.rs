@@ -33,8 +33,8 @@ pub(super) struct Follower<D> {
 
 impl<D: Dataplane> Follower<D> {
     /// The first time: what cannot be resolved is an error, and nothing has been changed then.
-    pub(super) async fn start(&self, view: &ClusterView) -> Result<Reached, Failure> {
-        let (plan, machine) = self.reacher.plan(view, &self.settings.config(view).routing).await?;
+    pub(super) async fn start(&self, view: &ClusterView, config: &Config) -> Result<Reached, Failure> {
+        let (plan, machine) = self.reacher.plan(view, &config.routing).await?;
         self.reacher.refuse_conflicts(&plan.conflicts)?;
         self.reacher.carry_out(plan, &machine, None).await
     }
@@ -76,13 +76,13 @@ impl<D: Dataplane> Follower<D> {
                 () = quit.cancelled() => return,
             }
             let Some(view) = views.borrow_and_update().clone() else { continue };
-            match self.again(&view, &reached).await {
+            let config = self.settings.config(&view);
+            match self.again(&view, &config, &reached).await {
                 Ok(now) => {
                     if now.plan != reached.plan {
                         tracing::info!(plan = ?now.plan, "what is routed has changed");
                     }
                     if now.plan != reached.plan || views_changed {
-                        let config = self.settings.config(&view);
                         dns.update(self.dns_config(&view, &config, &now.plan)).await;
                     }
                     reached = now;
@@ -98,8 +98,8 @@ impl<D: Dataplane> Follower<D> {
 
     /// What is in the way from now on is handled by the same policy as on connect, except that it cannot stop what
     /// stands: the networks in conflict are given up, and the status tells.
-    async fn again(&self, view: &ClusterView, before: &Reached) -> Result<Reached, Failure> {
-        let (plan, machine) = self.reacher.plan(view, &self.settings.config(view).routing).await?;
+    async fn again(&self, view: &ClusterView, config: &Config, before: &Reached) -> Result<Reached, Failure> {
+        let (plan, machine) = self.reacher.plan(view, &config.routing).await?;
         for conflict in plan.conflicts.iter().filter(|conflict| !before.plan.conflicts.contains(conflict)) {
             tracing::warn!(?conflict, "a network of the cluster is not reachable any more");
         }

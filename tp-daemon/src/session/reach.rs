@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use anyhow::anyhow;
 use tp_core::cluster::ClusterView;
-use tp_core::conflicts::{CommandLine, Conflict, explain};
+use tp_core::conflicts::{CommandLine, Conflict, Explanation, explain};
 use tp_core::machine::Machine;
 use tp_core::routes::{self, Own, Plan};
 use tp_core::routing::Routing;
@@ -55,7 +55,8 @@ impl<D: Dataplane> Reacher<D> {
         let machine = machine::look()
             .await
             .or_hint("looking at this machine's routes", "is netlink available here? `ip route` tells")?;
-        let plan = routes::plan(view, routing, &machine, &self.own(&machine)).map_err(|error| {
+        let own = Own::of(&self.transport, self.dataplane.links(), &machine);
+        let plan = routes::plan(view, routing, &machine, &own).map_err(|error| {
             let hint = format!(
                 "name another subnet that nobody uses: `routing.virtualSubnet` in config.yml; in use is {}",
                 error.conflict.way
@@ -70,9 +71,8 @@ impl<D: Dataplane> Reacher<D> {
         if conflicts.is_empty() {
             return Ok(());
         }
-        let text = explain(conflicts, &self.command);
-        let (message, hint) = text.split_once("\n\nhint: ").unwrap_or((&text, ""));
-        Err(Failure::new(anyhow!(message.to_owned()), hint))
+        let Explanation { message, hint } = explain(conflicts, &self.command);
+        Err(Failure::new(anyhow!(message), hint))
     }
 
     /// Virtual addresses that are in use keep their routes, whatever the plan.
@@ -102,13 +102,6 @@ impl<D: Dataplane> Reacher<D> {
         let node_side = plan.node_side.iter().filter_map(name).collect();
         let elsewhere = self.elsewhere(&reach, machine).await;
         Ok(Reached { plan, reach, node_side, elsewhere })
-    }
-
-    fn own(&self, machine: &Machine) -> Own {
-        let links = self.dataplane.links();
-        let of_tun = machine.addresses.iter().filter(|address| links.contains(&address.link));
-        let tun_networks = of_tun.map(|address| address.net.trunc()).collect();
-        Own { transport: self.transport.clone(), links, tun_networks }
     }
 
     /// The kernel has the last word: rules may send packets elsewhere in ways that no plan knows.

@@ -37,19 +37,18 @@ pub async fn survey(options: &Options) -> Result<Survey, Failure> {
     let peer = arrive::greet(&way, &timeouts).await?;
     let mut client = peer.client.clone();
     let info = arrive::client_info(options, &way.namespace);
-    let hint = || match way.manager_namespace.as_str() {
-        "" => "see the manager's log".to_owned(),
-        namespace => format!("see its log: `kubectl -n {namespace} logs deploy/traffic-manager`"),
-    };
     let session = limited(timeouts.manager_api, client.arrive_as_client(info)).await.map_err(|status| {
-        Failure::new(anyhow!(status.message().to_owned()).context("joining the manager"), hint())
+        Failure::new(anyhow!(status.message().to_owned()).context("joining the manager"), way.log_hint())
     })?;
     let session = session_info(session.session_id);
     let report = first_report(&mut client, session.clone(), timeouts.manager_connect).await;
     // one that it does not hear expires there
     let _ = limited(timeouts.manager_api, client.depart(session)).await;
     let view = report.map_err(|error| {
-        Failure::new(error.context("waiting for the manager's report of the cluster's networks"), hint())
+        Failure::new(
+            error.context("waiting for the manager's report of the cluster's networks"),
+            way.log_hint(),
+        )
     })?;
     let settings = options.sources.with_manager(&peer.client_config().await);
     Ok(Survey {

@@ -23,6 +23,16 @@ pub(super) struct Way {
     pub(super) cluster: Option<kube::Cluster>,
 }
 
+impl Way {
+    /// Where a manager says why it does not do what it should.
+    pub(super) fn log_hint(&self) -> String {
+        match self.manager_namespace.as_str() {
+            "" => "see the manager's log".to_owned(),
+            namespace => format!("see its log: `kubectl -n {namespace} logs deploy/traffic-manager`"),
+        }
+    }
+}
+
 pub(super) async fn find(options: &Options, progress: &Progress) -> Result<Way, Failure> {
     match &options.target {
         Target::Kube(target) => {
