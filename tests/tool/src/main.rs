@@ -10,6 +10,7 @@ mod errno;
 mod flood;
 mod orders;
 mod pattern;
+mod relay;
 mod script;
 mod server;
 mod transfer;
@@ -21,6 +22,7 @@ const USAGE: &str = "\
 tp-probe serve NAME [ADDRESS]...           echo 7777 tcp/udp, script 7000, who 7778 tcp/udp, HTTP 80 and 8080
 tp-probe serve-at NAME ADDRESS:PORT        there only: who on tcp, echo on udp
 tp-probe agent WORKLOAD NAMESPACE POD POD-IP MANAGER [TOKEN CERTIFICATE]   a traffic-agent; MANAGER is a URL
+tp-probe relay LISTEN TARGET               a plain TCP relay, each an ADDRESS:PORT
 tp-probe dns ADDR:53 LOG NAME=IP[,IP]...   name server; `*.SUFFIX=IP` matches below SUFFIX, `NAME=` is an empty answer
 tp-probe connect HOST:PORT [SECONDS]       how connect() ends: open, ECONNREFUSED, ...
 tp-probe echo HOST:PORT TEXT               one line there and back
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["serve", name, addresses @ ..] => server::serve(name, addresses),
         ["serve-at", name, address] => server::serve_at(name, address),
         ["agent", rest @ ..] => agent::run(rest),
+        ["relay", listen, target] => relay::run(listen, target),
         ["dns", listen, log, records @ ..] => dns_server::serve(listen, log, records),
         ["connect", to, rest @ ..] => client::connect(to, rest.first().and_then(|s| s.parse().ok())),
         ["echo", to, text] => client::echo(to, text),
