@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod host;
 pub mod lifecycle;
+mod load;
 pub mod manager;
 pub mod native;
 pub mod netns;

@@ -17,6 +17,7 @@ use anyhow::{Context, Result};
 use libtest_mimic::Trial;
 
 use crate::host::Host;
+use crate::load;
 use crate::place::Place;
 use crate::runner::trial;
 use crate::site::Session;
@@ -51,7 +52,7 @@ pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
         doctor::CASES,
     ]
     .concat();
-    let all = [all, vpn::cases()].concat();
+    let all = [all, vpn::cases(), load::cases()].concat();
     let one = |(name, case): (&'static str, OwnCase)| {
         let site = site.clone();
         trial(name, move || bracketed(site.as_ref(), case))

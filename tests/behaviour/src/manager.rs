@@ -12,7 +12,7 @@ use crate::topology::{CLUSTER_DNS, SUBNETS};
 
 #[derive(Debug)]
 pub struct Manager {
-    _process: Guard,
+    process: Guard,
     /// `None` for one without TLS and token.
     state: Option<PathBuf>,
     listen: String,
@@ -28,18 +28,22 @@ impl Manager {
     pub fn start(program: &Path, node: &Place, listen: &str, state: &Path) -> Result<Self> {
         let words = ["--state-dir".to_owned(), state.display().to_string()];
         let (process, join) = start(program, node, listen, &words, state)?;
-        Ok(Self { _process: process, state: Some(state.to_owned()), listen: listen.to_owned(), join })
+        Ok(Self { process, state: Some(state.to_owned()), listen: listen.to_owned(), join })
     }
 
     /// One that Telepresence's own agents can join, which know neither TLS nor a token. `logs` is a directory.
     pub fn plaintext(program: &Path, node: &Place, listen: &str, logs: &Path) -> Result<Self> {
         let (process, join) = start(program, node, listen, &["--insecure-plaintext".to_owned()], logs)?;
-        Ok(Self { _process: process, state: None, listen: listen.to_owned(), join })
+        Ok(Self { process, state: None, listen: listen.to_owned(), join })
     }
 
     /// The URL that lets a workstation join.
     pub fn join(&self) -> &str {
         &self.join
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// A stand-in of an agent of `workload`, in the pod that has `pod_ip`; it has arrived.

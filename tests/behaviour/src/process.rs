@@ -40,6 +40,11 @@ impl Guard {
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    /// Whether it has not ended by itself.
+    pub fn runs(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
 }
 
 impl Drop for Guard {

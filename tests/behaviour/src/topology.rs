@@ -24,11 +24,12 @@ pub const NODE: &str = "192.0.2.1";
 
 pub const CLUSTER_DNS: &str = "10.55.0.53:53";
 const MACHINE_DNS: &str = "192.0.2.1:53";
-const CLUSTER_RECORDS: [&str; 7] = [
+const CLUSTER_RECORDS: [&str; 8] = [
     "echo.default.svc.cluster.local=10.55.0.10,fd55::10",
     "echo.blue.svc.cluster.local=10.55.1.2",
     "db.default.svc.cluster.local=10.55.1.2",
     "db-0.db.default.svc.cluster.local=10.55.1.2",
+    "*.many.default.svc.cluster.local=10.55.1.2",
     "kubernetes.default.svc.cluster.local=10.55.0.1",
     // as in a mesh whose sidecars listen on every pod's own loopback
     "mesh.default.svc.cluster.local=127.0.0.1",

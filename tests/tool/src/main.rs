@@ -4,6 +4,7 @@
 //! Client: every other verb does one thing on the workstation and prints one JSON object.
 mod agent;
 mod client;
+mod crowd;
 mod dns_message;
 mod dns_server;
 mod errno;
@@ -13,6 +14,8 @@ mod pattern;
 mod relay;
 mod script;
 mod server;
+mod small;
+mod stalled;
 mod transfer;
 mod udp;
 
@@ -32,8 +35,16 @@ tp-probe client-half|server-half HOST BYTES SEED
 tp-probe orders HOST                       every order of closing, and what each side sees
 tp-probe flood HOST:PORT N BYTES           N connections open at once, each verified
 tp-probe serial HOST:PORT N                N connections one after another
+tp-probe hold N AT-ONCE HOST:PORT          N connections stay open until a line comes on stdin
+tp-probe churn N|SECONDSs AT-ONCE HOST:PORT...   connect, a byte, close
+tp-probe stalled-apps HOST N BYTES DRIP    N apps that read only after a line on stdin; DRIP single bytes follow
+tp-probe stalled-servers HOST N BYTES      the same, but the server does not read
+tp-probe uploads HOST N BYTES              says how far it came when nothing moves any more; lines on stdin between
+tp-probe small HOST:PORT N                 median of N connects and of N round trips of one byte
+tp-probe lookups NAME N                    median of N getaddrinfo of names below NAME
 tp-probe udp HOST:PORT BYTES COUNT         datagrams there and back
 tp-probe udp-flows HOST:PORT N             N sockets at once
+tp-probe udp-flood HOST:PORT FLOWS COUNT   COUNT datagrams on each of FLOWS sockets; lines on stdin between
 tp-probe udp-closed HOST:PORT              what a datagram to a closed port gives
 tp-probe resolve NAME                      getaddrinfo";
 
@@ -56,6 +67,14 @@ fn main() -> ExitCode {
         ["orders", host] => orders::run(host),
         ["flood", to, n, bytes] => flood::at_once(to, num(n), num(bytes)),
         ["serial", to, n] => flood::serial(to, num(n)),
+        ["hold", n, at_once, to] => crowd::hold(num(n), num(at_once), to),
+        ["churn", n, at_once, to @ ..] => crowd::churn(n, num(at_once), to),
+        ["stalled-apps", host, n, bytes, drip] => stalled::apps(host, num(n), num(bytes), num(drip)),
+        ["stalled-servers", host, n, bytes] => stalled::servers(host, num(n), num(bytes)),
+        ["uploads", host, n, bytes] => stalled::uploads(host, num(n), num(bytes)),
+        ["small", to, n] => small::requests(to, num(n)),
+        ["lookups", name, n] => small::lookups(name, num(n)),
+        ["udp-flood", to, flows, count] => udp::flood(to, num(flows), num(count)),
         ["udp", to, bytes, count] => udp::exchange(to, num(bytes), num(count)),
         ["udp-flows", to, n] => udp::flows(to, num(n)),
         ["udp-closed", to] => udp::closed(to),
@@ -75,6 +94,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Says how far it is, and waits for a line.
+fn pause(state: &serde_json::Value) -> std::io::Result<()> {
+    println!("{state}");
+    std::io::stdin().read_line(&mut String::new()).map(drop)
 }
 
 /// A number of the command line; a wrong one shows at once as a wrong count.

@@ -1,5 +1,7 @@
 //! An endless stream of bytes that any end can make again from its seed, so that every byte of a transfer is verified.
 use std::io::{self, Read, Write};
+use std::thread::sleep;
+use std::time::Duration;
 
 const CHUNK: usize = 64 * 1024;
 
@@ -36,6 +38,17 @@ pub(crate) fn write(to: &mut impl Write, bytes: u64, seed: u64) -> io::Result<()
         pattern.fill(&mut buffer[..part]);
         to.write_all(&buffer[..part])?;
         left -= part as u64;
+    }
+    Ok(())
+}
+
+/// Writes the `count` bytes that come after the first `done` (whole words), one at a time and not too fast.
+pub(crate) fn drip(to: &mut impl Write, done: u64, count: u64, seed: u64) -> io::Result<()> {
+    let mut bytes = vec![0; usize::try_from(count).unwrap_or(0)];
+    Pattern { seed, word: done / 8 }.fill(&mut bytes);
+    for byte in bytes {
+        to.write_all(&[byte])?;
+        sleep(Duration::from_micros(100));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use crate::{errno, pattern};
 
 pub(crate) const PORT: u16 = 7000;
 const PATIENCE: Duration = Duration::from_secs(10);
+const GATE: Duration = Duration::from_secs(120);
 
 /// What this end saw of connections that could no longer tell their client; `report KEY` asks for it.
 #[derive(Debug, Default)]
@@ -25,10 +26,13 @@ impl Reports {
     }
 
     fn take(&self, key: &str) -> String {
+        self.wait(key, PATIENCE).remove(key).unwrap_or_else(|| "nothing".into())
+    }
+
+    fn wait(&self, key: &str, patience: Duration) -> MutexGuard<'_, HashMap<String, String>> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.news.wait_timeout_while(seen, PATIENCE, |seen| !seen.contains_key(key));
-        let (mut seen, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        seen.remove(key).unwrap_or_else(|| "nothing".into())
+        let waited = self.news.wait_timeout_while(seen, patience, |seen| !seen.contains_key(key));
+        waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -42,6 +46,19 @@ pub(crate) fn serve(stream: &TcpStream, reports: &Reports) -> io::Result<()> {
     match words.as_slice() {
         ["download", bytes, seed] => pattern::write(&mut writer, crate::num(bytes), crate::num(seed)),
         ["upload", bytes, seed] => {
+            let (got, right) = pattern::read(&mut reader, crate::num(bytes), crate::num(seed))?;
+            writeln!(writer, "{got} {right}")
+        }
+        // what comes at once, then single bytes
+        ["download-drip", bytes, drip, seed] => {
+            let (bytes, drip, seed) = (crate::num(bytes), crate::num(drip), crate::num(seed));
+            stream.set_nodelay(true)?;
+            pattern::write(&mut writer, bytes, seed)?;
+            pattern::drip(&mut writer, bytes, drip, seed)
+        }
+        // nothing is read before somebody opens the gate
+        ["upload-gated", key, bytes, seed] => {
+            drop(reports.wait(key, GATE));
             let (got, right) = pattern::read(&mut reader, crate::num(bytes), crate::num(seed))?;
             writeln!(writer, "{got} {right}")
         }
@@ -69,6 +86,10 @@ pub(crate) fn serve(stream: &TcpStream, reports: &Reports) -> io::Result<()> {
                 Ok(()) => watch(stream, &mut reader),
             };
             reports.put(key, saw);
+            Ok(())
+        }
+        ["open-gate", key] => {
+            reports.put(key, "open".into());
             Ok(())
         }
         ["report", key] => writeln!(writer, "{}", reports.take(key)),

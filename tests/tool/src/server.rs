@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::crowd;
 use crate::script::{self, Reports};
 
 const STACK: usize = 128 * 1024;
@@ -25,6 +26,8 @@ pub(crate) fn serve(name: &str, addresses: &[&str]) -> io::Result<Value> {
     let who = name.clone();
     tcp(7778, move |stream| tell_who(stream, &who))?;
     tcp(script::PORT, move |stream| script::serve(&stream, &reports))?;
+    let crowd = std::net::TcpListener::from(listening((Ipv6Addr::UNSPECIFIED, crowd::PORT).into())?);
+    spawn(move || drop(crowd::serve(crowd)))?;
     for port in [80, 8080] {
         let name = name.clone();
         // a pod that may not bind 80 still serves 8080
@@ -78,9 +81,7 @@ fn tcp_at(
     address: SocketAddr,
     handle: impl Fn(TcpStream) -> io::Result<()> + Send + Sync + 'static,
 ) -> io::Result<()> {
-    let socket = bound(Type::STREAM, Protocol::TCP, address.ip(), address.port())?;
-    socket.listen(4096)?;
-    let listener = std::net::TcpListener::from(socket);
+    let listener = std::net::TcpListener::from(listening(address)?);
     let handle = Arc::new(handle);
     spawn(move || {
         for stream in listener.incoming() {
@@ -93,6 +94,12 @@ fn tcp_at(
             let _ = thread::Builder::new().stack_size(STACK).spawn(move || handle(stream));
         }
     })
+}
+
+fn listening(address: SocketAddr) -> io::Result<Socket> {
+    let socket = bound(Type::STREAM, Protocol::TCP, address.ip(), address.port())?;
+    socket.listen(4096)?;
+    Ok(socket)
 }
 
 fn udp(

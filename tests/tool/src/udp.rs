@@ -44,6 +44,40 @@ pub(crate) fn flows(to: &str, n: u64) -> io::Result<Value> {
     Ok(json!({"good": good}))
 }
 
+/// A datagram there and back on each of `flows` sockets; when told to go on, `count` on each as fast as they go, whose
+/// answers nobody reads; when told again, whether each flow still carries one there and back.
+pub(crate) fn flood(to: &str, flows: u64, count: u64) -> io::Result<Value> {
+    crate::server::raise_file_limit();
+    let sockets: Vec<UdpSocket> = (0..flows).map(|_| connected(to)).collect::<io::Result<_>>()?;
+    for socket in &sockets {
+        if !there_and_back(socket, 64, 0)? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+    }
+    crate::pause(&json!({"flows": flows}))?;
+    let mut sent = 0_u64;
+    for seed in 1..=count {
+        let datagram = datagram(1200, seed)?;
+        // a full queue of the kernel is what a flood is for
+        sent += sockets.iter().map(|socket| u64::from(socket.send(&datagram).is_ok())).sum::<u64>();
+    }
+    crate::pause(&json!({"sent": sent}))?;
+    let mut good = 0_u64;
+    for (socket, seed) in sockets.iter().zip(count + 1..) {
+        let want = datagram(64, seed)?;
+        socket.send(&want)?;
+        let mut answer = [0; 2048];
+        // late answers to the flood come first
+        while let Ok(n) = socket.recv(&mut answer) {
+            if answer[..n] == want[..] {
+                good += 1;
+                break;
+            }
+        }
+    }
+    Ok(json!({"sent": sent, "good": good}))
+}
+
 /// `ECONNREFUSED` if the port unreachable message came back.
 pub(crate) fn closed(to: &str) -> io::Result<Value> {
     let socket = connected(to)?;
