@@ -42,6 +42,16 @@ pub struct ConnectArgs {
     /// [default: `logLevels.rootDaemon` of the configuration, or info]
     #[arg(long, value_name = "LEVEL", hide_short_help = true)]
     log_level: Option<String>,
+    /// What moves the packets: the kernel (ebpf), this machine's user space, or the first of them that can be had (auto)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHICH",
+        env = "TP_DATAPLANE",
+        hide_env_values = true
+    )]
+    dataplane: Choice,
     /// Run this command while connected, as the invoking user; disconnect when it ends
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -49,6 +59,26 @@ pub struct ConnectArgs {
     routing: RoutingFlags,
     #[command(flatten)]
     kube: KubeFlags,
+}
+
+/// Of the dataplanes.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
+enum Choice {
+    #[default]
+    Auto,
+    Ebpf,
+    Userspace,
+}
+
+impl Choice {
+    /// As the daemon takes it.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ebpf => "ebpf",
+            Self::Userspace => "userspace",
+        }
+    }
 }
 
 /// What is printed on stdout with `--output json`.
@@ -84,7 +114,9 @@ pub async fn run(args: ConnectArgs, output: Output) -> Result<ExitCode> {
         let Some(mut daemon) = daemon::find().await? else {
             daemon::needs_root()?;
             progress.step("daemon", "starting it");
-            started = daemon::start(&account, args.log_level.as_deref().unwrap_or("info")).await?;
+            started =
+                daemon::start(&account, args.log_level.as_deref().unwrap_or("info"), args.dataplane.word())
+                    .await?;
             continue;
         };
         match follow(&mut daemon, request.clone(), &mut progress, &mut signals).await {

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use tp_core::invoker::Account;
 
 use crate::backend::Backend;
+use crate::dataplane::Choice;
 use crate::{doctor, janitor, process};
 
 #[derive(Debug, Parser)]
@@ -28,6 +29,9 @@ enum Command {
         /// What is written to the log: error, warn, info, debug or trace
         #[arg(long, default_value = "info")]
         log_level: String,
+        /// What moves the packets: auto, ebpf or userspace
+        #[arg(long, default_value = "auto")]
+        dataplane: Choice,
     },
     /// Wait for the daemon's end, and remove what it left
     Janitor {
@@ -52,7 +56,9 @@ struct User {
 /// Does what the command line says, with `B` as the workstation.
 pub fn run<B: Backend>() -> ExitCode {
     match Cli::parse().command {
-        Command::Run { user, log_level } => process::run::<B>(user.account(), &log_level),
+        Command::Run { user, log_level, dataplane } => {
+            process::run::<B>(user.account(), &log_level, dataplane)
+        }
         // nobody reads what it would say
         Command::Janitor { user } => match janitor::run(&user.account()) {
             Ok(()) => ExitCode::SUCCESS,

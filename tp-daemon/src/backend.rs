@@ -7,7 +7,7 @@ use std::io;
 use tp_core::config::Config;
 use tp_proto::daemon::{ConnectRequest, StatusReply};
 
-use crate::dataplane::MapDump;
+use crate::dataplane::{Choice, MapDump};
 use crate::failure::Failure;
 use crate::progress::Progress;
 
@@ -19,7 +19,7 @@ pub trait Backend: Sized + Send + Sync + 'static {
     type Session: Session;
 
     /// As root, in a process that has no other thread yet.
-    fn prepare() -> Result<Self, Failure>;
+    fn prepare(choice: Choice) -> Result<Self, Failure>;
 
     /// Runs `work` in each thread that `prepare` started: capabilities are a thread's own.
     fn in_other_threads(&self, work: ThreadWork) -> io::Result<()>;

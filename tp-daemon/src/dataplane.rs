@@ -19,14 +19,17 @@ use tp_core::machine::MAIN;
 use tp_core::routes::{Placed, Plan};
 use tp_core::vips::Change;
 
+pub use any::{AnyDataplane, AnyPrepared, Choice, prepare};
 pub use dump::{MapDump, Rows};
 pub use ebpf::EbpfDataplane;
-pub use ends::{AppSocket, AppStream, AppWriteHalf, Guard, Undeliverable};
+pub use ends::{AppSocket, AppStream, AppWriteHalf, Guard, KernelStream, Undeliverable};
 pub use namespace::PAIR_HOST;
 pub use setup::{Options, Prepared, setup};
 pub use tun::TUN_NAME;
+pub use userspace::{Stream, UserspaceDataplane};
 
 pub mod answer;
+mod any;
 mod counts;
 pub mod dump;
 mod ebpf;
@@ -48,6 +51,7 @@ mod sys;
 mod tcp;
 mod tun;
 mod udp;
+mod userspace;
 mod vips;
 
 /// A boxed future, so that [`HeldConnect`] and [`HeldDatagram`] need not know which dataplane made them.
@@ -84,7 +88,8 @@ pub trait Dataplane: Clone + Send + Sync + 'static {
     /// The server an app asked before the hooks sent its query to us; `None` when it asked us directly.
     fn original_server(&self, app: AppAddr, proto: Proto) -> Option<SocketAddr>;
 
-    /// From now on port 53 of every process of this network namespace, except the daemon's own sockets, is us.
+    /// From now on port 53 of every process of this network namespace, except the daemon's own sockets, is us. An error
+    /// of kind `Unsupported`: this dataplane does without, and names need another way.
     fn attach_dns_hooks(&self) -> io::Result<()>;
 
     /// Undoes [`Dataplane::attach_dns_hooks`].

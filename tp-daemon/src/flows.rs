@@ -18,7 +18,7 @@ use tp_proto::client::{Dial, OpenError, Slot, Tunnels};
 use tp_proto::relay::{Datagrams, TcpReader, TcpWriter, relay};
 use tp_proto::stream::TunnelStream;
 
-use crate::dataplane::{Arrival, Dataplane, HeldConnect, HeldDatagram};
+use crate::dataplane::{AppStream, Arrival, Dataplane, HeldConnect, HeldDatagram};
 use crate::exits::Exits;
 use crate::virtual_addresses::{Destination, InUse, VirtualAddresses};
 
@@ -113,8 +113,16 @@ impl Inner {
             Err(error) => return tracing::debug!(%flow, %error, "not admitted"),
         };
         let _gauge = Gauge::new(&self.tcp);
-        let (read, write) = stream.into_split();
-        let report = relay(TcpReader::new(read), TcpWriter::new(write), tunnel).await;
+        let report = match stream {
+            AppStream::Kernel(stream) => {
+                let (read, write) = stream.into_split();
+                relay(TcpReader::new(read), TcpWriter::new(write), tunnel).await
+            }
+            AppStream::Userspace(stream) => {
+                let (read, write) = stream.into_split();
+                relay(read, write, tunnel).await
+            }
+        };
         tracing::debug!(%flow, ?report, "flow ended");
     }
 

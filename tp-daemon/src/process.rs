@@ -13,6 +13,7 @@ use tp_core::invoker::Account;
 
 use crate::backend::Backend;
 use crate::control::{Control, Process};
+use crate::dataplane::Choice;
 use crate::failure::{Failure, OrHint};
 use crate::janitor::{End, Janitor};
 use crate::logging::{self, LogFile};
@@ -31,9 +32,9 @@ const LAST_TASKS_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs a daemon from its start as root to its end. What goes wrong before it serves is said on stdout, to `tp`; what
 /// goes wrong later, in the log.
-pub fn run<B: Backend>(owner: Account, log_level: &str) -> ExitCode {
+pub fn run<B: Backend>(owner: Account, log_level: &str, dataplane: Choice) -> ExitCode {
     abort_on_panic();
-    match start::<B>(owner, log_level) {
+    match start::<B>(owner, log_level, dataplane) {
         Ok(Started::Served) => ExitCode::SUCCESS,
         Ok(Started::Taken) => {
             say(TAKEN);
@@ -52,7 +53,7 @@ enum Started {
     Taken,
 }
 
-fn start<B: Backend>(owner: Account, log_level: &str) -> Result<Started, Failure> {
+fn start<B: Backend>(owner: Account, log_level: &str, dataplane: Choice) -> Result<Started, Failure> {
     const DOING: &str = "starting the daemon";
     if !nix::unistd::geteuid().is_root() {
         let error = anyhow!("it must be started as root").context(DOING);
@@ -83,7 +84,7 @@ fn start<B: Backend>(owner: Account, log_level: &str) -> Result<Started, Failure
         listener => listener.or_hint("opening the control socket", BUG)?,
     };
     let mut janitor = Janitor::start(&owner).or_hint(DOING, BUG)?;
-    let backend = B::prepare()?;
+    let backend = B::prepare(dataplane)?;
     for interface in backend.interfaces() {
         janitor.watch(interface).or_hint(DOING, BUG)?;
     }

@@ -1,4 +1,4 @@
-//! The real thing: the kernel dataplane, the DNS server and the session with a manager, put together.
+//! The real thing: a dataplane, the DNS server and the session with a manager, put together.
 
 mod request;
 mod status;
@@ -13,7 +13,7 @@ use tp_core::udp_flows::Limits;
 use tp_proto::daemon::{ConnectRequest, StatusReply};
 
 use crate::backend::{Backend, Session, ThreadWork};
-use crate::dataplane::{self, EbpfDataplane, MapDump, PAIR_HOST};
+use crate::dataplane::{self, AnyDataplane, AnyPrepared, Choice, MapDump};
 use crate::dns;
 use crate::failure::{Failure, OrHint};
 use crate::logging;
@@ -25,7 +25,7 @@ pub(crate) use request::{command_line, options};
 /// Set up as root.
 #[derive(Debug)]
 pub struct Workstation {
-    dataplane: dataplane::Prepared,
+    dataplane: AnyPrepared,
     dns: dns::Prepared,
 }
 
@@ -33,15 +33,24 @@ pub struct Workstation {
 #[derive(Debug)]
 pub struct Connection {
     session: session::Session,
-    dataplane: EbpfDataplane,
-    device_addresses: Vec<String>,
+    dataplane: AnyDataplane,
+    kind: Kind,
     asked: request::Flags,
+}
+
+/// Which dataplane serves, and what `tp status` tells of it from the start.
+#[derive(Clone, Debug)]
+struct Kind {
+    name: &'static str,
+    /// Why it is not the kernel's.
+    reason: Option<String>,
+    device_addresses: Vec<String>,
 }
 
 impl Backend for Workstation {
     type Session = Connection;
 
-    fn prepare() -> Result<Self, Failure> {
+    fn prepare(choice: Choice) -> Result<Self, Failure> {
         let taken = taken::networks()
             .or_hint("looking at the routes of this machine", "is netlink available here?")?;
         let v4 = pick_v4(&taken).ok_or_else(|| {
@@ -58,38 +67,44 @@ impl Backend for Workstation {
             udp: Limits::default(),
             kernel_log_level: 0,
         };
-        let dataplane = dataplane::setup(&options)?;
+        let dataplane = dataplane::prepare(choice, &options)?;
         Ok(Self { dataplane, dns: dns::prepare() })
     }
 
     fn in_other_threads(&self, work: ThreadWork) -> io::Result<()> {
-        self.dataplane.in_namespace_thread(work)?
+        self.dataplane.in_other_threads(work)
     }
 
     fn interfaces(&self) -> &'static [&'static str] {
-        &[PAIR_HOST]
+        self.dataplane.interfaces()
     }
 
     async fn connect(mut self, request: ConnectRequest, progress: Progress) -> Result<Connection, Failure> {
         // before anything that takes its time
         self.dns.authenticate().await;
+        request::same_dataplane(&request, self.dataplane.name())?;
         let asked = request::Flags::of(&request);
         let options = options(request).await?;
         logging::follow(&options.sources.config());
-        let device_addresses = self.dataplane.sources().iter().map(ToString::to_string).collect();
+        let kind = Kind {
+            name: self.dataplane.name(),
+            reason: self.dataplane.reason().map(str::to_owned),
+            device_addresses: self.dataplane.sources().iter().map(ToString::to_string).collect(),
+        };
         let dataplane =
             self.dataplane.start().or_hint("starting the dataplane", "this is a bug; please report it")?;
         let session = session::connect(&options, dataplane.clone(), self.dns, &progress).await?;
-        Ok(Connection { session, dataplane, device_addresses, asked })
+        Ok(Connection { session, dataplane, kind, asked })
     }
 }
 
 impl Session for Connection {
     fn status(&self) -> StatusReply {
-        status::reply(self.session.status(), &self.dataplane, &self.device_addresses)
+        status::reply(self.session.status(), &self.dataplane, &self.kind)
     }
 
     async fn serves(&self, request: &ConnectRequest) -> Result<bool, Failure> {
+        request::same_dataplane(request, self.kind.name)?;
         let flags = request::Flags::of(request);
         if !flags.is_empty() && flags != self.asked {
             return Ok(false);

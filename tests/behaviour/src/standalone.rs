@@ -26,11 +26,17 @@ pub struct Standalone {
 
 impl Standalone {
     pub fn new(stage: &Stage) -> Result<Self> {
+        Self::with(stage, &[])
+    }
+
+    /// `flags` of every `tp connect`.
+    pub fn with(stage: &Stage, flags: &[&str]) -> Result<Self> {
         let topology = Topology::new(stage, "standalone", false)?;
         let listen = format!("{NODE}:7900");
         let state = stage.dir("manager")?;
         let manager = Manager::start(&stage.bin("tp-traffic"), &topology.node(), &listen, &state)?;
-        let connect = vec!["--manager".into(), manager.join().to_owned()];
+        let mut connect = vec!["--manager".into(), manager.join().to_owned()];
+        connect.extend(flags.iter().map(ToString::to_string));
         let tp = Tp::new(stage, topology.workstation().place(), connect);
         let pristine = Host::of(&topology.workstation().place(), topology.workstation().pid())?;
         let programs = stage.path().join("bin");

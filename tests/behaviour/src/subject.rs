@@ -30,7 +30,15 @@ pub fn build() -> Result<(Owner, Vec<Trial>)> {
             trials.extend(lifecycle::own_trials(&site));
             Ok((Box::new((site, stage)), trials))
         }
-        other => bail!("TP_SUBJECT={other} is not known\n\nhint: native or tp"),
+        "tp-userspace" => {
+            let stage = Stage::new(&["tp", "tp-daemon", "tp-traffic", "tp-probe"])?;
+            let site = Arc::new(Standalone::with(&stage, &["--dataplane", "userspace"])?);
+            let mut trials = trials_on(&site, Session::ensure_connected);
+            trials.extend(lifecycle::trials(&site));
+            trials.extend(lifecycle::own_trials(&site));
+            Ok((Box::new((site, stage)), trials))
+        }
+        other => bail!("TP_SUBJECT={other} is not known\n\nhint: native, tp or tp-userspace"),
     }
 }
 

@@ -22,6 +22,7 @@ pub(super) fn from(args: &ConnectArgs) -> Result<ConnectRequest> {
         namespace: text(args.kube.namespace.as_ref()),
         insecure_plaintext: args.insecure_plaintext,
         log_level: text(args.log_level.as_ref()),
+        dataplane: args.dataplane.word().to_owned(),
         ..ConnectRequest::default()
     };
     args.routing.put_into(&mut request);

@@ -49,11 +49,11 @@ pub fn again_as_root() -> String {
 }
 
 /// Starts a daemon for `account` and waits until it serves; false if another one does already.
-pub async fn start(account: &Account, log_level: &str) -> Result<bool> {
+pub async fn start(account: &Account, log_level: &str, dataplane: &str) -> Result<bool> {
     let program = program()?;
     let mut command = Command::new(&program);
     command
-        .args(["run", "--log-level", log_level])
+        .args(["run", "--log-level", log_level, "--dataplane", dataplane])
         .args(["--uid", &account.uid.to_string(), "--gid", &account.gid.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::piped());

@@ -60,6 +60,9 @@ struct Manager {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 struct Network {
     dataplane: String,
+    /// Why it is not `ebpf`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    dataplane_reason: String,
     device: String,
     addresses: Vec<String>,
     subnets: Vec<String>,
@@ -147,6 +150,9 @@ impl View {
                 "Device",
                 format!("{} ({}), {}", network.device, network.addresses.join(", "), network.dataplane),
             ));
+            if !network.dataplane_reason.is_empty() {
+                all.push(("Dataplane", format!("{}: {}", network.dataplane, network.dataplane_reason)));
+            }
         }
         if let Some(routing) = &self.routing {
             all.extend(routing.fields());
@@ -196,6 +202,7 @@ impl From<StatusReply> for View {
             }),
             network: connected.then_some(Network {
                 dataplane: reply.dataplane,
+                dataplane_reason: reply.dataplane_reason,
                 device: reply.device,
                 addresses: reply.device_addresses,
                 subnets: reply.subnets,

@@ -7,6 +7,7 @@ use std::sync::mpsc;
 
 use tp_core::config::{Config, Layer, Source};
 use tp_daemon::backend::{Backend, Session, ThreadWork};
+use tp_daemon::dataplane::Choice;
 use tp_daemon::dataplane::dump::{MapDump, OutcomeRow, Rows};
 use tp_daemon::failure::Failure;
 use tp_daemon::progress::Progress;
@@ -32,7 +33,7 @@ pub(crate) struct Connection {
 impl Backend for Fake {
     type Session = Connection;
 
-    fn prepare() -> Result<Self, Failure> {
+    fn prepare(_: Choice) -> Result<Self, Failure> {
         ip(&["link", "del", "tpv"]);
         ip(&["link", "add", "tpv", "type", "veth", "peer", "name", "tpv-peer"]);
         let (jobs, queue) = mpsc::channel::<Job>();

@@ -39,7 +39,11 @@ const QUOTE_V4: usize = 548;
 const QUOTE_V6: usize = 1232;
 
 const TCP: u8 = 6;
-const RST_ACK: u8 = 0x14;
+const FIN: u8 = 0x01;
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+const ACK: u8 = 0x10;
+const RST_ACK: u8 = RST | ACK;
 
 /// RST for a SYN: acknowledges it, so that the app's kernel believes it.
 fn reset(packet: &[u8]) -> Option<Vec<u8>> {
@@ -52,6 +56,32 @@ fn reset(packet: &[u8]) -> Option<Vec<u8>> {
     tcp.extend_from_slice(&[0; 4]);
     tcp.extend_from_slice(&sequence.wrapping_add(1).to_be_bytes());
     tcp.extend_from_slice(&[5 << 4, RST_ACK, 0, 0, 0, 0, 0, 0]);
+    Some(answer(&layout, TCP, tcp, 16))
+}
+
+/// RST for a packet of a connection that nobody knows (RFC 9293, 3.5.2); `None` for one that is a reset itself.
+pub(crate) fn reset_of_unknown(packet: &[u8]) -> Option<Vec<u8>> {
+    let layout = packet::layout(packet)?;
+    let asked = packet.get(layout.transport..)?;
+    let flags = *asked.get(13)?;
+    if flags & RST != 0 {
+        return None;
+    }
+    let mut tcp = [asked.get(2..4)?, asked.get(0..2)?].concat();
+    if flags & ACK != 0 {
+        tcp.extend_from_slice(asked.get(8..12)?);
+        tcp.extend_from_slice(&[0, 0, 0, 0, 5 << 4, RST]);
+    } else {
+        let header = usize::from(asked.get(12)? >> 4) * 4;
+        let occupied = asked.len().saturating_sub(header)
+            + usize::from(flags & SYN != 0)
+            + usize::from(flags & FIN != 0);
+        let next = packet::be32(asked, 4)?.wrapping_add(u32::try_from(occupied).ok()?);
+        tcp.extend_from_slice(&[0; 4]);
+        tcp.extend_from_slice(&next.to_be_bytes());
+        tcp.extend_from_slice(&[5 << 4, RST_ACK]);
+    }
+    tcp.extend_from_slice(&[0; 6]);
     Some(answer(&layout, TCP, tcp, 16))
 }
 
@@ -159,6 +189,28 @@ mod tests {
             let half = addresses.len() / 2;
             assert_eq!(rst[addresses.clone()][..half], syn[addresses.clone()][half..]);
             assert_eq!(rst[addresses.clone()][half..], syn[addresses][..half]);
+        }
+    }
+
+    #[test]
+    fn a_packet_of_no_connection_is_answered_with_the_reset_it_believes() {
+        for syn in syns() {
+            let at = syn.len() - 20;
+            let rst = reset_of_unknown(&syn).unwrap();
+            assert_eq!(
+                (rst[at + 13], &rst[at + 4..at + 12]),
+                (RST_ACK, &[0; 8][..]),
+                "as a refused SYN, wrapped"
+            );
+            assert_eq!(transport_sum(&rst), 0);
+            let mut acknowledged = syn.clone();
+            acknowledged[at + 13] = ACK | FIN;
+            acknowledged[at + 8..at + 12].copy_from_slice(&[1, 2, 3, 4]);
+            let rst = reset_of_unknown(&acknowledged).unwrap();
+            assert_eq!((rst[at + 13], &rst[at + 4..at + 8]), (RST, &[1, 2, 3, 4][..]));
+            assert_eq!(transport_sum(&rst), 0);
+            acknowledged[at + 13] = RST | ACK;
+            assert_eq!(reset_of_unknown(&acknowledged), None);
         }
     }
 

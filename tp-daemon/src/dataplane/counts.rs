@@ -47,6 +47,20 @@ counts! {
     UdpFull = "flow.udp_too_many",
     /// The same addresses and ports once through a VIP and once directly.
     NatConflict = "flow.vip_conflict",
+
+    // The userspace dataplane; where the kernel programs count the same, under their name.
+    SynHeld = "from_app.syn_held",
+    UdpHeld = "from_app.udp_held",
+    NodeSideRefused = "from_app.node_side_refused",
+    RecursionRefused = "from_app.recursion_refused",
+    /// Of a TCP connection that nobody knows: answered with a reset, unless it is one.
+    UnknownSegment = "tun.unknown_segment",
+    /// Part of a datagram that is larger than the MTU.
+    Fragment = "tun.fragment",
+    /// About something that we have sent to an app.
+    IcmpError = "tun.icmp_error",
+    /// More datagrams than the tunnel takes.
+    DatagramsUnread = "flow.datagrams_unread",
 }
 
 pub(super) struct Counts([AtomicU64; NAMES.len()]);

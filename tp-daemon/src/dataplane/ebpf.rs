@@ -48,7 +48,8 @@ impl Prepared {
         let links = self.links();
         let (sender, arrivals) = mpsc::channel(QUEUE);
         let tun = Tun::new(self.tun)?;
-        let networks = Networks::new(Netlink::open()?, self.namespace.clone(), self.tun_index, self.sources);
+        let networks =
+            Networks::new(Netlink::open()?, Some(self.namespace.clone()), self.tun_index, self.sources);
         let shared = Shared::new(tun, self.maps, self.namespace, UdpFlows::new(self.udp), sender);
         let stop = CancellationToken::new();
         spawn_until(&stop, reader::read(Arc::clone(&shared)));

@@ -8,11 +8,22 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio_util::sync::CancellationToken;
 use tp_core::dial::DialError;
+use tp_proto::relay::DatagramSocket;
+
+use crate::dataplane::userspace::{Datagrams, Stream};
 
 /// The daemon's end of an app's TCP connection. Shutting the write side down sends FIN, dropping it closes.
 #[derive(Debug)]
-pub struct AppStream {
+pub enum AppStream {
+    Kernel(KernelStream),
+    Userspace(Stream),
+}
+
+/// A socket of the kernel's.
+#[derive(Debug)]
+pub struct KernelStream {
     stream: TcpStream,
     guard: Guard,
 }
@@ -24,22 +35,27 @@ pub struct Guard(Option<Box<dyn FnOnce() + Send + Sync>>);
 impl AppStream {
     /// For a dataplane: `guard` runs when the stream, both halves of it, is gone.
     pub fn new(stream: TcpStream, guard: Guard) -> Self {
-        Self { stream, guard }
+        Self::Kernel(KernelStream { stream, guard })
     }
 
+    /// Aborts: the app sees ECONNRESET.
+    pub fn reset(self) {
+        match self {
+            Self::Kernel(KernelStream { stream, guard: _guard }) => reset(&stream),
+            Self::Userspace(stream) => stream.reset(),
+        }
+    }
+}
+
+impl KernelStream {
     /// Both directions for two tasks. The guard goes with the write half; drop the halves together.
     pub fn into_split(self) -> (OwnedReadHalf, AppWriteHalf) {
         let (read, write) = self.stream.into_split();
         (read, AppWriteHalf { write, guard: self.guard })
     }
-
-    /// Aborts: the app sees ECONNRESET.
-    pub fn reset(self) {
-        reset(&self.stream);
-    }
 }
 
-/// The write half of an [`AppStream`].
+/// The write half of a [`KernelStream`].
 #[derive(Debug)]
 pub struct AppWriteHalf {
     write: OwnedWriteHalf,
@@ -62,72 +78,100 @@ fn reset(stream: &TcpStream) {
     }
 }
 
-impl AsyncRead for AppStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-macro_rules! async_write {
-    ($name:ident, $field:ident) => {
-        impl AsyncWrite for $name {
-            fn poll_write(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buf: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$field).poll_write(cx, buf)
+/// The same call to whichever it is.
+macro_rules! either {
+    ($self:ident, $stream:ident => $call:expr) => {
+        match $self.get_mut() {
+            Self::Kernel(KernelStream { stream, .. }) => {
+                let $stream = Pin::new(stream);
+                $call
             }
-
-            fn poll_write_vectored(
-                mut self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bufs: &[io::IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                Pin::new(&mut self.$field).poll_write_vectored(cx, bufs)
-            }
-
-            fn is_write_vectored(&self) -> bool {
-                self.$field.is_write_vectored()
-            }
-
-            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.$field).poll_flush(cx)
-            }
-
-            fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Pin::new(&mut self.$field).poll_shutdown(cx)
+            Self::Userspace(stream) => {
+                let $stream = Pin::new(stream);
+                $call
             }
         }
     };
 }
 
-async_write!(AppStream, stream);
-async_write!(AppWriteHalf, write);
+impl AsyncRead for AppStream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_read(cx, buf))
+    }
+}
 
-/// The daemon's end of one UDP flow: a socket connected to the app. Dropping it forgets the flow.
+impl AsyncWrite for AppStream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        either!(self, stream => stream.poll_write(cx, buf))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        either!(self, stream => stream.poll_shutdown(cx))
+    }
+}
+
+impl AsyncWrite for AppWriteHalf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.write.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_shutdown(cx)
+    }
+}
+
+/// The daemon's end of one UDP flow. Dropping it forgets the flow.
 #[derive(Debug)]
 pub struct AppSocket {
-    socket: UdpSocket,
-    ended: tokio_util::sync::CancellationToken,
+    end: End,
     undeliverable: Undeliverable,
-    #[expect(dead_code, reason = "held for its Drop")]
-    guard: Guard,
+}
+
+#[derive(Debug)]
+enum End {
+    /// Connected to the app.
+    Kernel {
+        socket: UdpSocket,
+        ended: CancellationToken,
+        #[expect(dead_code, reason = "held for its Drop")]
+        guard: Guard,
+    },
+    Userspace(Datagrams),
 }
 
 impl AppSocket {
     /// For a dataplane: `ended` is cancelled when the flow has been idle for too long.
     pub fn new(
         socket: UdpSocket,
-        ended: tokio_util::sync::CancellationToken,
+        ended: CancellationToken,
         undeliverable: Undeliverable,
         guard: Guard,
     ) -> Self {
-        Self { socket, ended, undeliverable, guard }
+        Self { end: End::Kernel { socket, ended, guard }, undeliverable }
+    }
+
+    pub(super) fn userspace(datagrams: Datagrams, undeliverable: Undeliverable) -> Self {
+        Self { end: End::Userspace(datagrams), undeliverable }
     }
 
     /// A datagram of the app was refused in the cluster: the app hears it as it would there. The flow goes on.
@@ -135,17 +179,37 @@ impl AppSocket {
         (self.undeliverable.0)(cause);
     }
 
+    /// Completes when [`AppSocket::recv`] has something to say, so that an idle flow needs no buffer.
+    pub async fn readable(&self) -> io::Result<()> {
+        match &self.end {
+            End::Kernel { socket, ended, .. } => tokio::select! {
+                readable = DatagramSocket::readable(socket) => readable,
+                () = ended.cancelled() => Ok(()),
+            },
+            End::Userspace(datagrams) => {
+                datagrams.readable().await;
+                Ok(())
+            }
+        }
+    }
+
     /// The app's next datagram; `None` when the flow has been idle for too long and is over.
     pub async fn recv(&self, buf: &mut [u8]) -> io::Result<Option<usize>> {
-        tokio::select! {
-            received = self.socket.recv(buf) => received.map(Some),
-            () = self.ended.cancelled() => Ok(None),
+        match &self.end {
+            End::Kernel { socket, ended, .. } => tokio::select! {
+                received = socket.recv(buf) => received.map(Some),
+                () = ended.cancelled() => Ok(None),
+            },
+            End::Userspace(datagrams) => datagrams.recv(buf).await,
         }
     }
 
     /// One datagram to the app. ECONNREFUSED: the app has closed its socket.
     pub async fn send(&self, datagram: &[u8]) -> io::Result<()> {
-        self.socket.send(datagram).await.map(drop)
+        match &self.end {
+            End::Kernel { socket, .. } => socket.send(datagram).await.map(drop),
+            End::Userspace(datagrams) => datagrams.send(datagram),
+        }
     }
 }
 

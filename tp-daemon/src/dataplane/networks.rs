@@ -15,7 +15,8 @@ use crate::dataplane::vips::may_live_inside;
 
 pub(super) struct Networks {
     host: Netlink,
-    namespace: Namespace,
+    /// Where the networks are local too; `None` without a private namespace.
+    namespace: Option<Namespace>,
     tun: u32,
     /// The TUN's own addresses, what apps come from unless they choose another, with the networks in which the DNS
     /// server is.
@@ -31,7 +32,7 @@ struct State {
 }
 
 impl Networks {
-    pub(super) fn new(host: Netlink, namespace: Namespace, tun: u32, sources: Vec<IpNet>) -> Self {
+    pub(super) fn new(host: Netlink, namespace: Option<Namespace>, tun: u32, sources: Vec<IpNet>) -> Self {
         Self { host, namespace, tun, sources, state: Mutex::default() }
     }
 
@@ -59,7 +60,7 @@ impl Networks {
         }
         let mut failed = Vec::new();
         for network in inside_wanted.difference(&inside.clone()) {
-            match self.namespace.route(Change::Add, Route::Here { network: *network }).await {
+            match self.inside(Change::Add, *network).await {
                 Ok(()) => drop(inside.insert(*network)),
                 Err(error) => {
                     failed.push(format!("making {network} local in the private namespace: {error}"));
@@ -91,12 +92,19 @@ impl Networks {
             if routed.contains(network) {
                 continue; // could not be removed, said so above
             }
-            match self.namespace.route(Change::Remove, Route::Here { network: *network }).await {
+            match self.inside(Change::Remove, *network).await {
                 Ok(()) => drop(inside.remove(network)),
                 Err(error) => failed.push(format!("removing {network} from the private namespace: {error}")),
             }
         }
         if failed.is_empty() { Ok(()) } else { Err(io::Error::other(failed.join("; "))) }
+    }
+
+    async fn inside(&self, change: Change, network: IpNet) -> io::Result<()> {
+        match &self.namespace {
+            Some(namespace) => namespace.route(change, Route::Here { network }).await,
+            None => Ok(()),
+        }
     }
 
     fn to_tun(&self, network: IpNet, table: u32) -> Route {

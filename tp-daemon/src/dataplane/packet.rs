@@ -40,7 +40,7 @@ pub(crate) struct Layout {
     pub proto: u8,
     pub transport: usize,
     hop_limit: u8,
-    later_fragment: bool,
+    pub later_fragment: bool,
 }
 
 pub(crate) const ICMP: u8 = 1;

@@ -47,7 +47,24 @@ const DNS_HOOKS: [&str; 8] = [
 
 /// Loads every program; nothing is attached yet.
 pub fn load(settings: &Settings) -> Result<Ebpf, Box<dyn std::error::Error + Send + Sync>> {
-    let mut ebpf = EbpfLoader::new()
+    let mut ebpf = load_object(settings)?;
+    for name in ["from_app", "from_daemon", "from_listener"] {
+        program::<SchedClassifier>(&mut ebpf, name)?.load()?;
+    }
+    program::<SkLookup>(&mut ebpf, "pick_listener")?.load()?;
+    load_hooks(&mut ebpf)?;
+    Ok(ebpf)
+}
+
+/// Only the hooks, which need neither a packet program nor a private namespace.
+pub(super) fn load_dns_hooks(settings: &Settings) -> Result<Ebpf, Box<dyn std::error::Error + Send + Sync>> {
+    let mut ebpf = load_object(settings)?;
+    load_hooks(&mut ebpf)?;
+    Ok(ebpf)
+}
+
+fn load_object(settings: &Settings) -> Result<Ebpf, aya::EbpfError> {
+    EbpfLoader::new()
         .override_global(settings::TUN_IF, &settings.tun_if, true)
         .override_global(settings::PAIR_IF, &settings.pair_if, true)
         .override_global(settings::LINK_LEN, &settings.link_len, true)
@@ -55,15 +72,14 @@ pub fn load(settings: &Settings) -> Result<Ebpf, Box<dyn std::error::Error + Sen
         .override_global(settings::DNS_V6, &settings.dns_v6, true)
         .override_global(settings::NETNS_COOKIE, &settings.netns_cookie, true)
         .override_global(settings::LOG_LEVEL, &settings.log_level, true)
-        .load(OBJECT)?;
-    for name in ["from_app", "from_daemon", "from_listener"] {
-        program::<SchedClassifier>(&mut ebpf, name)?.load()?;
-    }
-    program::<SkLookup>(&mut ebpf, "pick_listener")?.load()?;
+        .load(OBJECT)
+}
+
+fn load_hooks(ebpf: &mut Ebpf) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     for name in DNS_HOOKS {
-        program::<CgroupSockAddr>(&mut ebpf, name)?.load()?;
+        program::<CgroupSockAddr>(ebpf, name)?.load()?;
     }
-    Ok(ebpf)
+    Ok(())
 }
 
 /// Attaches the packet programs to the TUN and the pair, and the socket look-up to the private namespace. All of it

@@ -69,7 +69,7 @@ pub fn setup(options: &Options) -> Result<Prepared, Failure> {
         .and_then(|()| tun::open())
         .map_err(step("creating the TUN device tp0", TUN_HINT))?;
     let (tun_index, v6) = runtime
-        .block_on(configure_tun(options))
+        .block_on(configure_tun(options, MTU))
         .map_err(step("configuring the TUN device tp0", "run `tp connect` as root"))?;
     let created = std::thread::scope(|scope| scope.spawn(namespace::create).join())
         .unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
@@ -119,7 +119,7 @@ pub fn setup(options: &Options) -> Result<Prepared, Failure> {
     })
 }
 
-const TUN_HINT: &str =
+pub(super) const TUN_HINT: &str =
     "run `tp connect` as root; is another connection up (`tp status`)? What is it (`ip -d link show tp0`)?";
 
 impl Prepared {
@@ -156,7 +156,7 @@ async fn remove_stale_pair() -> io::Result<()> {
 
 /// A daemon that is being killed takes its device along in a moment; another program's, which opening would take over
 /// if it is persistent, stays.
-async fn name_is_free() -> io::Result<()> {
+pub(super) async fn name_is_free() -> io::Result<()> {
     let netlink = Netlink::open()?;
     for _ in 0..20 {
         if netlink.index(TUN_NAME).await?.is_none() {
@@ -168,11 +168,14 @@ async fn name_is_free() -> io::Result<()> {
 }
 
 /// Gives the TUN its addresses; the IPv6 ones only if the machine has IPv6.
-async fn configure_tun(options: &Options) -> io::Result<(u32, Option<(Ipv6Net, Ipv6Addr)>)> {
+pub(super) async fn configure_tun(
+    options: &Options,
+    mtu: u32,
+) -> io::Result<(u32, Option<(Ipv6Net, Ipv6Addr)>)> {
     let netlink = Netlink::open()?;
     let index = netlink.index(TUN_NAME).await?.ok_or_else(|| io::Error::other("it has vanished"))?;
     no_link_local(TUN_NAME);
-    netlink.set_mtu(index, MTU).await?;
+    netlink.set_mtu(index, mtu).await?;
     netlink.add_address(index, options.tun_v4.addr().into(), options.tun_v4.prefix_len()).await?;
     let mut v6 = options.v6;
     if let Some((net, _)) = v6
@@ -261,7 +264,7 @@ fn listener(at: SocketAddr) -> io::Result<StdTcpListener> {
     Ok(socket.into())
 }
 
-fn step<E: fmt::Display>(doing: &'static str, hint: &'static str) -> impl FnOnce(E) -> Failure {
+pub(super) fn step<E: fmt::Display>(doing: &'static str, hint: &'static str) -> impl FnOnce(E) -> Failure {
     move |error| Failure::new(anyhow!("{error}").context(doing), hint)
 }
 

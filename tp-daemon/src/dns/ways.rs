@@ -81,10 +81,21 @@ impl WaysIn {
             _ => false,
         };
         self.open().ways.resolved = resolved;
-        let hooks = servers::ways(resolved, &self.responder.machine.servers()).hooks;
+        let mut hooks = servers::ways(resolved, &self.responder.machine.servers()).hooks;
         let before = self.open().ways.hooks;
         if hooks && !before {
-            self.hooks.attach().context("leading port 53 of this machine's programs to our DNS server")?;
+            match self.hooks.attach() {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    notes.push(format!(
+                        "names of the cluster do not resolve: that needs systemd-resolved, or the kernel's leave to \
+                         hook into sockets ({error})"
+                    ));
+                    hooks = false;
+                }
+                attached => {
+                    attached.context("leading port 53 of this machine's programs to our DNS server")?;
+                }
+            }
         } else if before && !hooks {
             self.hooks.detach();
         }

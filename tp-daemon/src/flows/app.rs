@@ -23,6 +23,10 @@ impl DatagramSocket for AppSocket {
         Self::send(self, data).await.map(|()| data.len())
     }
 
+    async fn readable(&self) -> io::Result<()> {
+        Self::readable(self).await
+    }
+
     fn undeliverable(&self, cause: DialError) {
         Self::undeliverable(self, cause);
     }

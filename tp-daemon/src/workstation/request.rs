@@ -76,6 +76,20 @@ impl Flags {
     }
 }
 
+/// The daemon chose its dataplane when it was root; nobody can have another one now.
+pub(super) fn same_dataplane(request: &ConnectRequest, here: &str) -> Result<(), Failure> {
+    match request.dataplane.as_str() {
+        "" | "auto" => Ok(()),
+        asked if asked == here => Ok(()),
+        asked => Err(Failure::new(
+            anyhow!(
+                "the daemon that runs uses the {here} dataplane, and not the {asked} one that you ask for"
+            ),
+            "leave it first: tp quit",
+        )),
+    }
+}
+
 /// Whether `request` means the connection that there is. One that names nothing at all does.
 pub(super) async fn means(request: &ConnectRequest, now: &Status) -> Result<bool, Failure> {
     let same_namespace = request.namespace.is_empty() || request.namespace == now.namespace;

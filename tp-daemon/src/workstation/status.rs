@@ -6,11 +6,12 @@ use tp_core::routing::Exit;
 use tp_core::session::State;
 use tp_proto::daemon::{DnsStatus, RoutingStatus, StatusReply, routing_status};
 
+use super::Kind;
 use crate::dataplane::{Dataplane, TUN_NAME};
 use crate::exits::WorkloadStatus;
 use crate::session::Status;
 
-pub(super) fn reply(status: Status, dataplane: &impl Dataplane, device_addresses: &[String]) -> StatusReply {
+pub(super) fn reply(status: Status, dataplane: &impl Dataplane, kind: &Kind) -> StatusReply {
     let routing = routing(&status, dataplane);
     let elsewhere = status.reached.elsewhere.iter().map(|network| format!("not reachable: {network}"));
     let (manager_name, manager_version) =
@@ -23,7 +24,8 @@ pub(super) fn reply(status: Status, dataplane: &impl Dataplane, device_addresses
             State::Left => "quitting",
         }
         .to_owned(),
-        dataplane: "ebpf".to_owned(),
+        dataplane: kind.name.to_owned(),
+        dataplane_reason: kind.reason.clone().unwrap_or_default(),
         context: status.context,
         server: status.server,
         namespace: status.namespace,
@@ -32,7 +34,7 @@ pub(super) fn reply(status: Status, dataplane: &impl Dataplane, device_addresses
         manager_version: manager_version.to_owned(),
         session: status.session,
         device: TUN_NAME.to_owned(),
-        device_addresses: device_addresses.to_vec(),
+        device_addresses: kind.device_addresses.clone(),
         subnets: networks(&status.reached.plan.routed),
         dns: Some(DnsStatus {
             mode: status.dns.mode,

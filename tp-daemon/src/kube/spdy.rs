@@ -1,0 +1,221 @@
+//! A port-forward by SPDY/3.1 as a byte stream: what `kubectl` has always spoken with kubelets.
+//!
+//! The API server and the kubelet only copy bytes of it. A WebSocket costs more at the far end, where the container runtime
+//! unmasks byte by byte and puts every message together anew (docs/performance.md). One connection carries one port, so of
+//! SPDY there are two streams: data, and the server's word on what went wrong. No flow control: no server has any.
+
+mod frame;
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use frame::{Event, HEADER, Incoming};
+
+/// Streams that a client opens have odd numbers.
+const ERROR: u32 = 1;
+const DATA: u32 = 3;
+
+/// Bytes per frame at most: with its header two whole TLS records, and no more than the far end copies at once.
+const FRAME: usize = 32 * 1024 - HEADER;
+
+/// One read of the socket.
+const READ: usize = 64 * 1024;
+
+/// The server's word is one line; of a longer one the beginning is enough.
+const LONGEST_ERROR: usize = 4096;
+
+/// Pieces that one write takes.
+const PIECES: usize = 32;
+
+/// The data stream of a port-forward.
+pub(super) struct SpdyPort<S> {
+    socket: S,
+    incoming: Incoming,
+    /// Received and not yet read.
+    chunk: Bytes,
+    error: Vec<u8>,
+    ended: bool,
+    /// Whole frames that go before the next data: answers to pings, the end.
+    control: BytesMut,
+    /// The header of the frame that is being sent, as far as it is not sent.
+    header: Bytes,
+    /// What that frame still lacks. The caller has offered these bytes, and offers them again.
+    lacks: usize,
+    finished: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> SpdyPort<S> {
+    /// Opens the streams for `port` on an upgraded connection, and waits until the server has taken them: it would drop
+    /// data that comes before.
+    pub(super) async fn open(mut socket: S, port: u16) -> io::Result<Self> {
+        socket.write_all(&frame::open(ERROR, DATA, port)).await?;
+        socket.flush().await?;
+        let mut this = Self {
+            socket,
+            incoming: Incoming::new(),
+            chunk: Bytes::new(),
+            error: Vec::new(),
+            ended: false,
+            control: BytesMut::new(),
+            header: Bytes::new(),
+            lacks: 0,
+            finished: false,
+        };
+        loop {
+            match std::future::poll_fn(|cx| this.poll_event(cx)).await? {
+                Some(Event::Reply(DATA)) => return Ok(this),
+                Some(event) => this.take(event)?,
+                None => this.ended = true,
+            }
+            if this.ended {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// `None` is the end of the connection.
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Event>>> {
+        loop {
+            if let Some(event) = self.incoming.next().map_err(invalid)? {
+                return Poll::Ready(Ok(Some(event)));
+            }
+            self.incoming.buffer.reserve(READ);
+            let read = pin!(self.socket.read_buf(&mut self.incoming.buffer));
+            if ready!(read.poll(cx))? == 0 {
+                return Poll::Ready(match self.incoming.is_between_frames() {
+                    true => Ok(None),
+                    false => Err(io::ErrorKind::UnexpectedEof.into()),
+                });
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> io::Result<()> {
+        match event {
+            Event::Data(DATA, bytes) => self.chunk = bytes,
+            Event::Data(ERROR, bytes) => {
+                let room = LONGEST_ERROR.saturating_sub(self.error.len());
+                self.error.extend_from_slice(&bytes[..bytes.len().min(room)]);
+            }
+            // its end, however it came, is that of the server's word
+            Event::Fin(ERROR) | Event::Reset(ERROR) if !self.error.is_empty() => {
+                return Err(io::Error::other(String::from_utf8_lossy(&self.error).trim().to_owned()));
+            }
+            // an error may have begun: then the stream's end is not the whole story
+            Event::Fin(DATA) | Event::GoAway => self.ended = self.error.is_empty(),
+            Event::Reset(DATA) if self.error.is_empty() => return Err(io::ErrorKind::ConnectionReset.into()),
+            Event::Ping(id) => self.control.extend_from_slice(&frame::ping(id)),
+            Event::Reply(_) | Event::Data(..) | Event::Fin(_) | Event::Reset(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Sends what goes before data, unless a frame is half sent.
+    fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.control.is_empty() && self.lacks == 0 {
+            let n = ready!(Pin::new(&mut self.socket).poll_write(cx, &self.control))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.control.advance(n);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for SpdyPort<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.chunk.is_empty() && !self.ended {
+            match ready!(self.poll_event(cx))? {
+                Some(event) => {
+                    let ping = matches!(event, Event::Ping(_));
+                    self.take(event)?;
+                    if ping {
+                        // what does not fit now goes with the next data
+                        let _ = self.poll_control(cx)?;
+                        let _ = Pin::new(&mut self.socket).poll_flush(cx)?;
+                    }
+                }
+                None => self.ended = true,
+            }
+        }
+        let len = self.chunk.len().min(buf.remaining());
+        buf.put_slice(&self.chunk[..len]);
+        self.chunk.advance(len);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SpdyPort<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let bufs = &bufs[..bufs.len().min(PIECES)];
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if total == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        if this.lacks == 0 {
+            ready!(this.poll_control(cx))?;
+            this.lacks = total.min(FRAME);
+            this.header = Bytes::copy_from_slice(&frame::data(DATA, this.lacks, false));
+        }
+        loop {
+            let mut pieces = [IoSlice::new(&[]); PIECES + 1];
+            pieces[0] = IoSlice::new(&this.header);
+            let mut room = this.lacks;
+            for (piece, buf) in pieces[1..].iter_mut().zip(bufs) {
+                let part = &buf[..buf.len().min(room)];
+                room -= part.len();
+                *piece = IoSlice::new(part);
+            }
+            let n = ready!(Pin::new(&mut this.socket).poll_write_vectored(cx, &pieces[..=bufs.len()]))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_header = n.min(this.header.len());
+            this.header.advance(of_header);
+            this.lacks -= n - of_header;
+            if n > of_header {
+                return Poll::Ready(Ok(n - of_header));
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_control(cx))?;
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.finished && self.lacks == 0 {
+            self.finished = true;
+            self.control.extend_from_slice(&frame::data(DATA, 0, true));
+        }
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+fn invalid(error: frame::Malformed) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
