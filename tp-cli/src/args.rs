@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use crate::bench::{self, BenchArgs};
 use crate::config::{self, ConfigCommand};
 use crate::connect::ConnectArgs;
 use crate::kube_flags::KubeFlags;
@@ -47,6 +48,10 @@ enum Command {
     /// nothing stands in the way, and 1 if something does.
     #[command(mut_arg("command", |arg| arg.hide(true)), mut_arg("log_level", |arg| arg.hide(true)))]
     Doctor(Box<ConnectArgs>),
+    /// Measure how fast this machine reaches the cluster, or any server
+    ///
+    /// Without --sink and --address it is measured against a sink that the connected manager opens for it.
+    Bench(BenchArgs),
     /// Print the versions of tp, its daemon and the manager
     Version,
     /// Print the configuration, and where it comes from
@@ -94,6 +99,10 @@ pub async fn run() -> ExitCode {
             Cli::command().error(ErrorKind::UnknownArgument, "`tp doctor` runs no command").exit()
         }
         Command::Doctor(args) => doctor::run(&args, output).await,
+        Command::Bench(args) => {
+            let wrong = |kind, text: String| drop(Cli::command().error(kind, text).print());
+            bench::run(args, output, wrong).await
+        }
         Command::Version => done(version::run(output).await),
         Command::Config { command } => done(config::run(command, output).await),
         Command::Maps { command: MapsCommand::Dump { map } } => done(maps::dump(map, output).await),

@@ -1,6 +1,7 @@
 //! The parts of `tp`.
 
 pub mod args;
+pub mod bench;
 pub mod completion;
 pub mod config;
 pub mod connect;

@@ -20,6 +20,19 @@ pub struct Cli {
 pub enum Command {
     /// Serve clients: the cluster's networks and names, and tunnels to whatever they dial.
     Manager(Box<ManagerArgs>),
+    /// Be the far end of `tp bench --sink ADDR:PORT`: takes, gives and echoes whatever comes, over TCP and UDP
+    Sink(SinkArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct SinkArgs {
+    /// Address to listen on; port 0 takes a free one. Whoever reaches it may use it
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+
+    /// error, warn, info, debug or trace
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
 }
 
 #[derive(Args, Clone, Debug)]
@@ -264,7 +277,7 @@ mod tests {
         Cli::command().debug_assert();
         let line = "tp-traffic manager --standalone --subnet 10.0.0.0/8 --subnet fd00::/8 --dns 10.0.0.53 --host a=10.0.0.1";
         let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-        let Command::Manager(args) = cli.command;
+        let Command::Manager(args) = cli.command else { panic!() };
         assert_eq!(args.standalone.subnets.len(), 2);
         assert_eq!(args.standalone.dns, ["10.0.0.53:53".parse().unwrap()]);
         // flags that would silently mean nothing are refused

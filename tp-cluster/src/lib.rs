@@ -10,6 +10,8 @@
 //! be static, stay as they are.
 
 pub mod args;
+pub mod limits;
 pub mod log;
 pub mod manager;
 pub mod report;
+pub mod sink;

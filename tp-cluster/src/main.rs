@@ -5,14 +5,20 @@ use std::process::ExitCode;
 use clap::Parser;
 use tp_cluster::args::{Cli, Command};
 use tp_cluster::report::report;
-use tp_cluster::{log, manager};
+use tp_cluster::{limits, log, manager, sink};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
         Command::Manager(args) => {
             let level = log::init(&args.log_level);
+            limits::raise_open_files();
             finish(runtime().and_then(|runtime| runtime.block_on(manager::run(*args, level))))
+        }
+        Command::Sink(args) => {
+            log::init(&args.log_level);
+            limits::raise_open_files();
+            finish(runtime().and_then(|runtime| runtime.block_on(sink::run(args.listen))))
         }
     }
 }

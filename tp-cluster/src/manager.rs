@@ -91,7 +91,6 @@ struct Place {
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(args: ManagerArgs, log_level: LevelHandle) -> Result<()> {
-    raise_file_limit();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let running = start(&args, log_level).await?;
     if let Some(url) = &running.join {
@@ -169,13 +168,3 @@ impl Running {
 
 /// What Telepresence's manager says when it cannot read its namespace.
 const NO_CLUSTER_ID: &str = "00000000-0000-0000-0000-000000000000";
-
-/// A flow is a file descriptor: take as many as we may have.
-fn raise_file_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-}

@@ -19,6 +19,7 @@ pub mod routes;
 pub mod routing;
 pub mod session;
 pub mod sessions;
+pub mod sink;
 pub mod subnets;
 pub mod tun_addresses;
 pub mod tunnel;

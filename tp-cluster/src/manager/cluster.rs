@@ -105,7 +105,10 @@ mod tests {
     fn cluster() -> (watch::Sender<Option<Networks>>, Cluster) {
         use clap::Parser;
         let crate::args::Command::Manager(args) =
-            crate::args::Cli::try_parse_from(["tp-traffic", "manager"]).unwrap().command;
+            crate::args::Cli::try_parse_from(["tp-traffic", "manager"]).unwrap().command
+        else {
+            panic!()
+        };
         let fixed = Fixed {
             manager_ip: "10.244.0.7".parse().unwrap(),
             manager_port: 8081,
