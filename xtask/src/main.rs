@@ -1,4 +1,5 @@
-//! `cargo xtask`: set up the machine, build, test, demonstrate. The only entry point beside cargo itself.
+//! `cargo xtask`: set up the machine, build, test, measure, demonstrate. The only entry point beside cargo itself.
+mod bench;
 mod demo;
 mod machine;
 mod programs;
@@ -14,7 +15,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", about = "Set up, build, test and demonstrate tp")]
+#[command(name = "cargo xtask", about = "Set up, build, test, measure and demonstrate tp")]
 struct Options {
     #[command(subcommand)]
     task: Task,
@@ -44,6 +45,8 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// What each way to the cluster costs, side by side in one run, and which bars are met
+    Bench(Box<bench::Options>),
     /// What the build machines run: set up for tests, then test
     Ci,
     /// Rules of the house that no compiler checks
@@ -76,6 +79,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Test { only } => suites::run(&only),
         Task::E2e => suites::run(&[suites::Stage::Kube]),
         Task::Demo { keep } => demo::run(keep).map(|()| true),
+        Task::Bench(options) => bench::run(&options),
         Task::Ci => suites::run(&[]),
         Task::Tidy => {
             let broken = tidy::check(&machine::root())?;

@@ -6,6 +6,8 @@ use anyhow::{Context, Result};
 
 use crate::{machine, setup, sh};
 
+const ALL: &str = "-p tp-cli -p tp-daemon -p tp-cluster -p tp-probe";
+
 /// For use, optimised.
 pub(crate) fn release() -> Result<()> {
     setup::build()?;
@@ -14,27 +16,39 @@ pub(crate) fn release() -> Result<()> {
     Ok(())
 }
 
+/// With one of cargo's profiles; for this machine alone, or for the cluster too.
+pub(crate) fn of_profile(profile: &str, cluster: bool) -> Result<PathBuf> {
+    if cluster {
+        return build(profile);
+    }
+    sh::run(&mut sh::cmd(&format!("cargo build --quiet --profile {profile} {ALL}")))?;
+    Ok(dir(profile))
+}
+
 /// For tests and the demo: what `cargo test` builds anyway.
 pub(crate) fn dev() -> Result<PathBuf> {
-    build("debug")
+    build("dev")
 }
 
 fn build(profile: &str) -> Result<PathBuf> {
-    let flag = if profile == "release" { "--release" } else { "--profile=dev" };
-    let dir = machine::target().join(profile);
+    let dir = dir(profile);
     let fixed = dir.join("static");
     fs::create_dir_all(&fixed)?;
     // the flag reaches only the last step, so that no crate is compiled twice
     for (package, program) in [("tp-cluster", "tp-traffic"), ("tp-probe", "tp-probe")] {
         let line = format!(
-            "cargo rustc --quiet {flag} -p {package} --bin {program} -- -C target-feature=+crt-static"
+            "cargo rustc --quiet --profile {profile} -p {package} --bin {program} -- -C target-feature=+crt-static"
         );
         sh::run(&mut sh::cmd(&line))?;
         fs::copy(dir.join(program), fixed.join(program))
             .with_context(|| format!("cannot keep the static {program}"))?;
     }
     // last, so that the programs of this machine are the ones that lie in the usual place
-    let all = "-p tp-cli -p tp-daemon -p tp-cluster -p tp-probe";
-    sh::run(&mut sh::cmd(&format!("cargo build --quiet {flag} {all}")))?;
+    sh::run(&mut sh::cmd(&format!("cargo build --quiet --profile {profile} {ALL}")))?;
     Ok(dir)
+}
+
+/// Where cargo puts the programs of a profile.
+fn dir(profile: &str) -> PathBuf {
+    machine::target().join(if profile == "dev" { "debug" } else { profile })
 }

@@ -99,6 +99,10 @@ fn report(what: &str, unit: &str, targets: &[(&str, SocketAddr)], measure: impl 
     }
     let mut first = None;
     for (results, (name, _)) in results.iter_mut().zip(targets) {
+        if std::env::var_os("TP_MEASURE_JSON").is_some() {
+            // for `cargo xtask bench`, in the order of the rounds
+            println!(r#"{{"what":"{what}","target":"{name}","unit":"{unit}","values":{results:?}}}"#);
+        }
         results.sort_by(f64::total_cmp);
         let median = results[ROUNDS / 2];
         let ratio = median / *first.get_or_insert(median);

@@ -1,0 +1,204 @@
+//! The Kubernetes of the tests, started for the run: the same load to a pod by way of the API server.
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+use super::namespace::Namespace;
+use super::place::Place;
+use super::proc;
+use super::programs::Programs;
+use super::run::Run;
+use super::session::Session;
+use super::subjects::{Site, Subject, has_flag};
+use crate::{machine, sh};
+
+pub(crate) const NAME: &str = "kube";
+/// In the order of their turns.
+pub(crate) const SUBJECTS: [&str; 4] = ["raw", "port-forward", "userspace", "ebpf"];
+
+/// The instance's name: it stands beside any other.
+const LAB: &str = "tpbench";
+const NODE: &str = "tpbench-node";
+const API_SERVER: &str = "192.168.77.1";
+const SINK_NAME: &str = "sink.default.svc.cluster.local";
+const IMAGE: &str = "lab.local/tp-traffic:0.1.0";
+const INSTALL: [&str; 8] = [
+    "helm",
+    "install",
+    "--timeout",
+    "90s",
+    "--set",
+    "image.registry=lab.local",
+    "--set",
+    "image.pullPolicy=Never",
+];
+const MANIFEST: &str = include_str!("sink.yaml");
+
+/// Starts it, and takes it down when standard input closes.
+const HOLD: &str = r#"
+trap '' INT TERM HUP
+"$1/down.sh" >/dev/null 2>&1
+env --default-signal=INT,TERM,HUP "$1/up.sh" </dev/null >&2 && echo up && read -r _
+"$1/down.sh" >/dev/null 2>&1
+"#;
+
+#[derive(Debug)]
+struct Lab {
+    scripts: PathBuf,
+    cache: PathBuf,
+    holder: Child,
+    /// Closed to end it.
+    alive: Option<ChildStdin>,
+}
+
+pub(crate) fn site(
+    programs: &Programs,
+    dir: &Path,
+    wanted: impl Fn(&str) -> bool,
+    run: &mut Run,
+) -> Result<Site> {
+    let dir = dir.join(NAME);
+    fs::create_dir_all(&dir)?;
+    let lab = Lab::up()?;
+    lab.image(&programs.path("static/tp-traffic"), &dir)?;
+    let kubeconfig = lab.kubeconfig();
+    let workstation = |n: usize, name: &str| -> Result<Namespace> {
+        let workstation = Namespace::new(name, &dir, API_SERVER)?;
+        workstation.wire(n, NODE, "192.168.78", API_SERVER)?;
+        Ok(workstation)
+    };
+    let admin = workstation(SUBJECTS.len(), "admin")?;
+    let kubectl = lab.tool("kubectl");
+    let admin_place = admin.place().env("KUBECONFIG", &kubeconfig);
+    let ask = |line: &str| {
+        let words: Vec<&str> = std::iter::once(kubectl.as_str()).chain(line.split(' ')).collect();
+        admin_place.read(&words)
+    };
+    let manifest = dir.join("sink.yaml");
+    fs::write(&manifest, MANIFEST)?;
+    ask(&format!("apply -f {}", manifest.display()))?;
+    let mut install = vec![programs.word("tp")];
+    install.extend(INSTALL.map(str::to_owned));
+    admin_place.read(&install).context("the manager in Kubernetes")?;
+    ask("wait --for=condition=Ready pod/sink --timeout=60s")?;
+    let pod = ask("get pod/sink -o jsonpath={.status.podIP}")?;
+    let target = format!("{}:9000", pod.trim());
+    let way = lab.processes(&["kube-apiserver", "kubelet", "containerd"])?;
+
+    let mut subjects = Vec::new();
+    for (n, name) in SUBJECTS.into_iter().enumerate().filter(|(_, name)| wanted(name)) {
+        let subject = match name {
+            "raw" => {
+                let node = ["nsenter".into(), format!("--net=/run/netns/{NODE}"), "--".into()];
+                let mut subject = Subject::new(name, Place::new(node.to_vec()), &target);
+                subject.udp = true;
+                subject
+            }
+            "port-forward" => {
+                let workstation = workstation(n, name)?;
+                let place = workstation.place().env("KUBECONFIG", &kubeconfig);
+                let words = [kubectl.as_str(), "port-forward", "pod/sink", "9000:9000"];
+                let (server, _) = place.serve(&words, "Forwarding", &dir.join("port-forward"))?;
+                Subject::on(name, workstation, "127.0.0.1:9000").server("kubectl", server).roles(&way)
+            }
+            _ => {
+                let mut words = vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
+                if name == "userspace" {
+                    if !has_flag(programs, "--dataplane")? {
+                        run.skipped.push(format!("{NAME}, {name}: this tp has no such dataplane"));
+                        continue;
+                    }
+                    words.extend(["--dataplane".into(), "userspace".into()]);
+                }
+                let workstation = workstation(n, name)?;
+                let session = Session::connect(&workstation, programs, words)
+                    .with_context(|| format!("{NAME}, {name}: tp connect"))?;
+                let subject = Subject::on(name, workstation, &target).udp(SINK_NAME).session(session);
+                subject.roles(&way).roles(&lab.manager()?)
+            }
+        };
+        subjects.push(subject);
+    }
+    Ok(Site {
+        name: NAME,
+        subjects,
+        sink: None,
+        programs: programs.clone(),
+        _servers: Vec::new(),
+        _ground: Box::new((admin, lab)),
+    })
+}
+
+impl Lab {
+    fn up() -> Result<Self> {
+        let scripts = machine::root().join("tests/kube/lab");
+        let cache = std::env::var_os("KL").map_or_else(|| machine::cache().join("kube-lab"), PathBuf::from);
+        let mut command = Command::new("sh");
+        command.args(["-c", HOLD, "lab"]).arg(&scripts);
+        command.env("LAB", LAB).env("DEMO", "0").env("KL", &cache);
+        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (alive, out) = (holder.stdin.take(), holder.stdout.take().context("standard output is piped")?);
+        let lab = Self { scripts, cache, holder, alive };
+        let mut line = String::new();
+        BufReader::new(out).read_line(&mut line)?;
+        ensure!(
+            line.trim() == "up",
+            "the Kubernetes did not start\n\nhint: `cargo xtask e2e` builds it first"
+        );
+        Ok(lab)
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.cache.join("pki").join(LAB).join("kubeconfig")
+    }
+
+    fn tool(&self, name: &str) -> String {
+        self.cache.join("bin").join(name).display().to_string()
+    }
+
+    /// Our program as an image on the node.
+    fn image(&self, program: &Path, dir: &Path) -> Result<()> {
+        let archive = dir.join("tp-traffic.tar").display().to_string();
+        let file = format!("{}:/tp-traffic:755", program.display());
+        let mut make = Command::new(self.tool("mkimage"));
+        make.args(["-o", &archive, "-ref", IMAGE, "-entrypoint", "/tp-traffic", &file]);
+        sh::read(&mut make)?;
+        let mut load = Command::new(self.scripts.join("load-image"));
+        sh::read(load.arg(&archive).env("LAB", LAB).env("KL", &self.cache)).map(drop)
+    }
+
+    /// Processes of the node by these names.
+    fn processes(&self, names: &[&'static str]) -> Result<Vec<(&'static str, u32)>> {
+        let all = self.descendants()?;
+        let find = |name: &&'static str| {
+            let pid = all.iter().find(|pid| proc::name(**pid) == *name);
+            pid.map(|pid| (*name, *pid)).with_context(|| format!("no process {name} on the node"))
+        };
+        names.iter().map(find).collect()
+    }
+
+    fn manager(&self) -> Result<Vec<(&'static str, u32)>> {
+        let all = self.descendants()?;
+        let is_manager = |pid: &&u32| {
+            let line = proc::command_line(**pid);
+            line.contains("tp-traffic") && line.contains(" manager")
+        };
+        let pid = all.iter().find(is_manager).context("no manager on the node")?;
+        Ok(vec![("manager", *pid)])
+    }
+
+    fn descendants(&self) -> Result<Vec<u32>> {
+        let init = fs::read_to_string(self.cache.join(format!("run/{LAB}/init.pid")))?.trim().parse()?;
+        Ok(proc::all().into_iter().filter(|pid| proc::descends_from(*pid, init)).collect())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        drop(self.alive.take());
+        let _ = self.holder.wait();
+    }
+}
