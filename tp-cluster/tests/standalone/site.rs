@@ -51,7 +51,9 @@ pub(crate) async fn manager(flags: &str) -> Running {
     let line = format!(
         "tp-traffic manager --standalone --listen 127.0.0.1:0 --subnet 127.0.0.0/8 --subnet ::1/128 {flags}"
     );
-    let Command::Manager(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command;
+    let Command::Manager(args) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
+        panic!()
+    };
     manager::start(&args, LevelHandle::inert()).await.unwrap()
 }
 
