@@ -63,15 +63,21 @@ async fn open_dns(tun: u32, addresses: &[IpAddr]) -> io::Result<Vec<(StdUdpSocke
     for ip in addresses {
         netlink.add_address(tun, *ip, if ip.is_ipv4() { 32 } else { 128 }).await?;
         let at = SocketAddr::new(*ip, DNS_PORT);
-        let udp = StdUdpSocket::bind(at)?;
-        udp.set_nonblocking(true)?;
-        let tcp = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
-        tcp.set_reuse_address(true)?;
-        tcp.bind(&at.into())?;
+        let tcp = bound(at, Type::STREAM)?;
         tcp.listen(BACKLOG)?;
-        opened.push((udp, tcp.into()));
+        opened.push((bound(at, Type::DGRAM)?.into(), tcp.into()));
     }
     Ok(opened)
+}
+
+fn bound(at: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(at), kind.nonblocking(), None)?;
+    socket.set_reuse_address(kind == Type::STREAM)?;
+    if at.is_ipv6() {
+        socket.set_freebind_v6(true)?; // the kernel takes a moment until it calls the new address its own
+    }
+    socket.bind(&at.into())?;
+    Ok(socket)
 }
 
 const BACKLOG: i32 = 1024;
