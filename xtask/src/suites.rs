@@ -20,6 +20,8 @@ pub(crate) enum Stage {
     Unit,
     /// the programs from outside, with the standalone manager
     Behaviour,
+    /// the benchmark, in short: every way works and is measured
+    Bench,
     /// the kernel programs on Debian's 6.1 kernel
     Kernels,
     /// the programs from outside, on a real Kubernetes
@@ -56,7 +58,10 @@ impl Stage {
                 summary.check("build", || programs::dev().map(drop));
                 summary.tests("behaviour: the cases themselves, on plain routing", &mut behaviour("native"));
                 summary.tests("behaviour: tp with the standalone manager", &mut behaviour("tp"));
+                summary
+                    .tests("behaviour: the same with the userspace dataplane", &mut behaviour("tp-userspace"));
             }
+            Self::Bench => summary.check("bench: every way works and is measured", bench),
             Self::Kernels => summary.check("kernel programs on Debian's 6.1", || {
                 sh::run(
                     sh::root(&machine::root().join("tests/kernels/run.sh").display().to_string()).arg("6.1"),
@@ -86,6 +91,18 @@ fn tidy() -> Result<()> {
 
 fn lints() -> Result<()> {
     sh::run(&mut sh::cmd("cargo clippy --quiet --workspace --all-targets -- -D warnings"))
+}
+
+/// How fast is no matter of a test.
+fn bench() -> Result<()> {
+    let (myself, programs) = (env::current_exe()?, programs::dev()?);
+    let cases = "upload,download-8,round-trip,connect-64,udp-round-trip,udp-packets,dns,answered";
+    let line = format!(
+        "{} bench --quick --profile dev --programs {} --setting veth --only {cases}",
+        myself.display(),
+        programs.display()
+    );
+    sh::run(&mut sh::cmd(&line))
 }
 
 fn behaviour(subject: &str) -> Command {

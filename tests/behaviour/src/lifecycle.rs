@@ -1,5 +1,6 @@
 //! Connecting and disconnecting: what a user sees, and what is left on the machine.
 mod configuration;
+mod dataplanes;
 pub mod doctor;
 mod leaving;
 mod loops;
@@ -49,6 +50,7 @@ pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
         refusals::CASES,
         proxy_via::CASES,
         configuration::CASES,
+        dataplanes::CASES,
         doctor::CASES,
     ]
     .concat();

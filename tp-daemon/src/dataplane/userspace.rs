@@ -18,6 +18,8 @@ mod rows;
 mod setup;
 mod shared;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod wire;
 

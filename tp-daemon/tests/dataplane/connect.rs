@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::far_end::{
     CLOSED, COUNT, DROPPED, ECHO, FORBIDDEN, GREET, GREETING, HOST_ABSENT, NO_ROUTE, RESET, SLOW, UNDECIDED,
 };
-use crate::site::{Site, V4, V6, at, echoes, eventually, site};
+use crate::site::{Site, V4, V6, at, both, echoes, eventually, site};
 
 const BOTH: [&str; 2] = [V4, V6];
 
@@ -61,7 +61,7 @@ fn fails(ip: &str, port: u16, errno: i32) {
 
 #[test]
 fn an_absent_host_and_a_missing_route_are_told_apart() {
-    site(|site| {
+    both(|site| {
         for ip in BOTH {
             fails(ip, HOST_ABSENT, libc::EHOSTUNREACH);
             fails(ip, NO_ROUTE, libc::ENETUNREACH);
@@ -75,7 +75,7 @@ fn an_absent_host_and_a_missing_route_are_told_apart() {
 
 #[test]
 fn a_slow_dial_is_asked_for_once_and_then_connects() {
-    site(|site| {
+    both(|site| {
         for ip in BOTH {
             let mut stream = connect(ip, SLOW).unwrap();
             echoes(&mut stream, b"late but here");
@@ -87,7 +87,7 @@ fn a_slow_dial_is_asked_for_once_and_then_connects() {
 
 #[test]
 fn without_a_verdict_the_apps_own_timeout_decides() {
-    site(|_| {
+    both(|_| {
         let error = TcpStream::connect_timeout(&at(V4, UNDECIDED), Duration::from_millis(300)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TimedOut);
     });
@@ -95,7 +95,7 @@ fn without_a_verdict_the_apps_own_timeout_decides() {
 
 #[test]
 fn the_apps_half_close_keeps_the_answer() {
-    site(|_| {
+    both(|_| {
         for ip in BOTH {
             let mut stream = connect(ip, COUNT).unwrap();
             stream.write_all(&vec![1; 300_000]).unwrap();
@@ -109,7 +109,7 @@ fn the_apps_half_close_keeps_the_answer() {
 
 #[test]
 fn the_far_ends_half_close_keeps_the_other_direction() {
-    site(|site| {
+    both(|site| {
         for ip in BOTH {
             let mut stream = connect(ip, GREET).unwrap();
             let mut greeting = Vec::new();
@@ -124,7 +124,7 @@ fn the_far_ends_half_close_keeps_the_other_direction() {
 
 #[test]
 fn a_reset_of_the_far_end_reaches_the_app() {
-    site(|_| {
+    both(|_| {
         for ip in BOTH {
             let mut stream = connect(ip, RESET).unwrap();
             stream.write_all(b"x").unwrap();
@@ -136,7 +136,7 @@ fn a_reset_of_the_far_end_reaches_the_app() {
 
 #[test]
 fn a_reset_of_the_app_reaches_the_far_end() {
-    site(|site| {
+    both(|site| {
         for ip in BOTH {
             let mut stream = connect(ip, ECHO).unwrap();
             echoes(&mut stream, b"hello");
@@ -149,7 +149,7 @@ fn a_reset_of_the_app_reaches_the_far_end() {
 
 #[test]
 fn a_port_can_be_used_again_at_once() {
-    site(|site| {
+    both(|site| {
         for ip in BOTH {
             reuse(site, ip);
         }
@@ -186,7 +186,7 @@ fn reuse(site: &Site, ip: &str) {
 
 #[test]
 fn many_connections_at_the_same_time() {
-    site(|site| {
+    both(|site| {
         let clients: Vec<_> = (0..200u32)
             .map(|n| {
                 std::thread::spawn(move || {
@@ -205,7 +205,7 @@ fn many_connections_at_the_same_time() {
 /// The kernel gives the app's port to the next connection at once, maybe before the first has been accepted.
 #[test]
 fn connections_that_are_reset_at_once_do_not_disturb_the_next() {
-    site(|site| {
+    both(|site| {
         for _ in 0..8000 {
             let stream = TcpStream::connect(at(V4, ECHO)).unwrap();
             socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();

@@ -9,15 +9,15 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tp_core::addr::AppAddr;
 use tp_core::flow::Proto;
-use tp_daemon::dataplane::{Dataplane, EbpfDataplane};
+use tp_daemon::dataplane::{AnyDataplane, Dataplane};
 
 use crate::site::{Site, at, site};
 
 /// A server that answers with the address it was really meant for, as the session would find out.
-fn serve(site: &Site) {
+pub(crate) fn serve(site: &Site) {
     let sockets = site.runtime.block_on(async { site.dataplane.dns_sockets() }).unwrap();
     assert!(site.dataplane.dns_sockets().is_err(), "they can be taken once");
-    let answer = |dataplane: &EbpfDataplane, app: SocketAddr, proto| {
+    let answer = |dataplane: &AnyDataplane, app: SocketAddr, proto| {
         let meant = dataplane.original_server(AppAddr(app), proto);
         meant.map_or("direct".to_owned(), |server| server.to_string())
     };
@@ -44,7 +44,7 @@ fn serve(site: &Site) {
 
 /// Asks from another process, which is this program in the role of [`app`]: the daemon's own queries are left alone.
 /// The answer, and the server the app believes it comes from.
-fn ask(how: How, server: &str) -> (String, String) {
+pub(crate) fn ask(how: How, server: &str) -> (String, String) {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "dns::app", "--ignored", "--nocapture"])
         .env("TP_TEST_ASK", format!("{how:?} {server}"))
@@ -58,7 +58,7 @@ fn ask(how: How, server: &str) -> (String, String) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum How {
+pub(crate) enum How {
     ConnectedUdp,
     UnconnectedUdp,
     Tcp,

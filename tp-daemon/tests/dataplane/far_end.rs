@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tp_core::dial::DialError;
-use tp_daemon::dataplane::{
-    AppSocket, AppStream, Arrival, Dataplane, EbpfDataplane, HeldConnect, HeldDatagram,
-};
+use tp_daemon::dataplane::{AppSocket, AppStream, Arrival, Dataplane, HeldConnect, HeldDatagram};
 
 pub(crate) const ECHO: u16 = 7;
 pub(crate) const CLOSED: u16 = 81;
@@ -27,6 +25,9 @@ pub(crate) const GREET: u16 = 91;
 pub(crate) const RESET: u16 = 92;
 /// The session drops the arrival without a verdict.
 pub(crate) const DROPPED: u16 = 93;
+
+/// Sends without an end.
+pub(crate) const POUR: u16 = 95;
 
 /// A flow whose datagrams are refused once it is admitted.
 pub(crate) const REFUSE_LATER: u16 = 94;
@@ -51,7 +52,7 @@ impl Events {
     }
 }
 
-pub(crate) async fn serve(dataplane: EbpfDataplane, events: Arc<Events>) {
+pub(crate) async fn serve(dataplane: impl Dataplane, events: Arc<Events>) {
     let mut undecided = Vec::new();
     while let Some(arrival) = dataplane.next().await {
         let (port, cluster) = match &arrival {
@@ -110,6 +111,9 @@ async fn tcp(connect: HeldConnect, port: u16, events: &Events) -> io::Result<()>
     let mut buf = vec![0; 1 << 16];
     match port {
         COUNT => count(stream).await?,
+        POUR => loop {
+            stream.write_all(&buf).await?;
+        },
         GREET => {
             stream.write_all(&vec![b'g'; GREETING]).await?;
             stream.shutdown().await?;

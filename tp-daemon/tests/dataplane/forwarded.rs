@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::far_end::{CLOSED, COUNT, ECHO, HOST_ABSENT};
-use crate::site::{Site, V4, V6, at, echoes, eventually, sh, site};
+use crate::site::{Site, V4, V6, at, both, echoes, eventually, sh, site};
 use crate::udp;
 
 pub(crate) const NODE_V4: &str = "172.30.0.2";
@@ -89,7 +89,7 @@ fn index(interface: &str) -> u32 {
 
 #[test]
 fn a_machine_behind_a_bridge_reaches_the_cluster() {
-    site(|site| {
+    both(|site| {
         let machine = Machine::behind_bridge(site);
         machine.run(|| exchange(&[V4, V6]));
     });
@@ -117,7 +117,7 @@ pub(crate) fn exchange(with: &[&str]) {
 
 #[test]
 fn a_masqueraded_machine_reaches_the_cluster() {
-    site(|site| {
+    both(|site| {
         let machine = Machine::behind_bridge(site);
         masquerade();
         machine.run(|| {

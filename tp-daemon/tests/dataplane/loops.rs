@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tp_core::dial::DialError;
-use tp_daemon::dataplane::{Arrival, Dataplane, EbpfDataplane};
+use tp_daemon::dataplane::{Arrival, Dataplane};
 
 use crate::far_end::ECHO;
 use crate::forwarded::{Machine, masquerade};
@@ -51,7 +51,7 @@ impl Storm {
 }
 
 /// A node of the cluster: has an echo service, and routes everything else as its machine does.
-async fn node(dataplane: EbpfDataplane, vm: Arc<Machine>, asked: Arc<AtomicU64>) {
+async fn node(dataplane: impl Dataplane, vm: Arc<Machine>, asked: Arc<AtomicU64>) {
     while let Some(arrival) = dataplane.next().await {
         let (vm, asked) = (Arc::clone(&vm), Arc::clone(&asked));
         tokio::spawn(async move {

@@ -18,5 +18,6 @@ mod path_mtu;
 mod site;
 mod test_run;
 mod udp;
+mod userspace;
 mod vip;
 mod wire;

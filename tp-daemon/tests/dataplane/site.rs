@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
-use tp_daemon::dataplane::{Dataplane, EbpfDataplane, Options, Reach, setup};
+use tp_daemon::dataplane::{AnyDataplane, Choice, Dataplane, Options, Reach, prepare};
 
 use crate::far_end::{self, Events};
 
@@ -21,7 +21,7 @@ pub(crate) const V4: &str = "10.96.0.5";
 pub(crate) const V6: &str = "fd96::5";
 
 pub(crate) struct Site {
-    pub(crate) dataplane: EbpfDataplane,
+    pub(crate) dataplane: AnyDataplane,
     pub(crate) events: Arc<Events>,
     pub(crate) runtime: Runtime,
 }
@@ -32,8 +32,24 @@ pub(crate) fn site(test: impl FnOnce(&Site) + Send + 'static) {
 }
 
 pub(crate) fn site_with(options: Options, test: impl FnOnce(&Site) + Send + 'static) {
+    site_of(Choice::Ebpf, options, test);
+}
+
+/// The same with the dataplane in user space.
+pub(crate) fn userspace_site(test: impl FnOnce(&Site) + Send + 'static) {
+    site_of(Choice::Userspace, options(), test);
+}
+
+/// The same test with one after the other: what holds for every dataplane.
+pub(crate) fn both(test: impl FnOnce(&Site) + Clone + Send + 'static) {
+    for choice in [Choice::Ebpf, Choice::Userspace] {
+        site_of(choice, options(), test.clone());
+    }
+}
+
+pub(crate) fn site_of(choice: Choice, options: Options, test: impl FnOnce(&Site) + Send + 'static) {
     in_namespace(move || {
-        let site = Site::start(&options);
+        let site = Site::start(choice, &options);
         site.runtime.spawn(far_end::serve(site.dataplane.clone(), Arc::clone(&site.events)));
         test(&site);
     });
@@ -41,7 +57,7 @@ pub(crate) fn site_with(options: Options, test: impl FnOnce(&Site) + Send + 'sta
 
 /// The same for a test that brings a far end of its own.
 pub(crate) fn site_alone(test: impl FnOnce(&Site) + Send + 'static) {
-    in_namespace(move || test(&Site::start(&options())));
+    in_namespace(move || test(&Site::start(Choice::Ebpf, &options())));
 }
 
 /// Runs something in a fresh network namespace; threads and programs it starts are in there too.
@@ -71,8 +87,8 @@ pub(crate) fn options() -> Options {
 }
 
 impl Site {
-    fn start(options: &Options) -> Self {
-        let prepared = setup(options).unwrap_or_else(|error| panic!("{error}"));
+    fn start(choice: Choice, options: &Options) -> Self {
+        let prepared = prepare(choice, options).unwrap_or_else(|error| panic!("{error}"));
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let events = Arc::new(Events::default());

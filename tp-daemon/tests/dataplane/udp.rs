@@ -5,10 +5,10 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use tp_core::udp_flows::Limits;
-use tp_daemon::dataplane::{Dataplane, Rows};
+use tp_daemon::dataplane::{Choice, Dataplane, Rows};
 
 use crate::far_end::{CLOSED, ECHO, FORBIDDEN};
-use crate::site::{V4, V6, at, eventually, options, site, site_with};
+use crate::site::{V4, V6, at, both, eventually, options, site, site_of, site_with};
 use crate::vip::{VIP_V4, VIP_V6, set_usual_vips};
 
 const BOTH: [&str; 2] = [V4, V6];
@@ -63,7 +63,7 @@ fn datagrams_travel_both_ways_and_are_counted() {
 
 #[test]
 fn a_closed_port_refuses_the_next_call() {
-    site(|_| {
+    both(|_| {
         for ip in BOTH {
             let socket = connected(ip, CLOSED);
             socket.send(b"anyone?").unwrap();
@@ -79,7 +79,7 @@ fn a_closed_port_refuses_the_next_call() {
 
 #[test]
 fn a_burst_before_the_verdict_arrives_whole_and_in_order() {
-    site(|_| {
+    both(|_| {
         let socket = connected(V4, crate::far_end::SLOW);
         for n in 0..16u8 {
             socket.send(&[n]).unwrap();
@@ -100,17 +100,19 @@ fn an_idle_flow_ends_and_a_new_datagram_starts_another() {
         ..Limits::default()
     };
     let options = tp_daemon::dataplane::Options { udp: short, ..options() };
-    site_with(options, |site| {
-        let socket = connected(V4, ECHO);
-        echoes(&socket, b"one");
-        eventually("the flow is over", || site.events.count("idle") == 1);
-        eventually("nobody knows it", || {
-            site.dataplane.dump(Some("flows")).is_ok_and(|dump| dump[0].is_empty())
+    for choice in [Choice::Ebpf, Choice::Userspace] {
+        site_of(choice, options.clone(), |site| {
+            let socket = connected(V4, ECHO);
+            echoes(&socket, b"one");
+            eventually("the flow is over", || site.events.count("idle") == 1);
+            eventually("nobody knows it", || {
+                site.dataplane.dump(Some("flows")).is_ok_and(|dump| dump[0].is_empty())
+            });
+            echoes(&socket, b"two");
+            assert_eq!(site.counters().get("flow.udp_idle"), 1);
+            assert_eq!(site.counters().get("flow.admitted"), 2);
         });
-        echoes(&socket, b"two");
-        assert_eq!(site.counters().get("flow.udp_idle"), 1);
-        assert_eq!(site.counters().get("flow.admitted"), 2);
-    });
+    }
 }
 
 #[test]
@@ -171,7 +173,7 @@ fn an_app_that_closed_its_socket_tells_the_far_end() {
 /// The other way: the cluster has refused a datagram of a running flow.
 #[test]
 fn an_app_hears_that_a_later_datagram_was_refused() {
-    site(|site| {
+    both(|site| {
         set_usual_vips(site);
         for ip in [V4, V6, VIP_V4, VIP_V6] {
             let socket = connected(ip, crate::far_end::REFUSE_LATER);

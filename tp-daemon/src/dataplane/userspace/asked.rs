@@ -69,12 +69,10 @@ fn read_cookie(answer: &[u8]) -> Option<u64> {
 mod tests {
     use std::net::{TcpListener, TcpStream, UdpSocket};
 
-    use nix::sys::socket::{getsockopt, sockopt};
-
     use super::*;
 
     fn own(socket: &impl std::os::fd::AsFd) -> u64 {
-        getsockopt(socket, sockopt::SocketCookie).unwrap()
+        socket2::SockRef::from(socket).cookie().unwrap()
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub(super) async fn read(shared: Arc<Shared>) {
     }
 }
 
-fn take(shared: &Arc<Shared>, raw: &[u8]) {
+/// One packet, with its virtio header.
+pub(super) fn take(shared: &Arc<Shared>, raw: &[u8]) {
     let packet = raw.get(VNET_HDR..).unwrap_or_default();
     match parse::read(packet) {
         Packet::Tcp { flow, segment } => tcp(shared, flow, segment, raw),

@@ -109,6 +109,11 @@ impl Shared {
         lock(&self.tcp).get(flow).cloned()
     }
 
+    #[cfg(test)]
+    pub(super) fn any_flow(&self) -> Option<Flow> {
+        lock(&self.tcp).keys().next().copied()
+    }
+
     /// Whether the flow has been admitted and lives.
     pub(super) fn is_known(&self, flow: &Flow) -> bool {
         match flow.proto {
