@@ -19,6 +19,8 @@ mod session;
 mod subjects;
 mod svg;
 mod table;
+#[cfg(test)]
+mod tests;
 mod veth;
 mod work;
 

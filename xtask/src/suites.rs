@@ -58,8 +58,10 @@ impl Stage {
                 summary.check("build", || programs::dev().map(drop));
                 summary.tests("behaviour: the cases themselves, on plain routing", &mut behaviour("native"));
                 summary.tests("behaviour: tp with the standalone manager", &mut behaviour("tp"));
-                summary
-                    .tests("behaviour: the same with the userspace dataplane", &mut behaviour("tp-userspace"));
+                summary.tests(
+                    "behaviour: the same with the userspace dataplane",
+                    &mut behaviour("tp-userspace"),
+                );
             }
             Self::Bench => summary.check("bench: every way works and is measured", bench),
             Self::Kernels => summary.check("kernel programs on Debian's 6.1", || {

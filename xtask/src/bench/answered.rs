@@ -17,7 +17,7 @@ pub(crate) fn round(site: &mut Site, run: &mut Run) {
                 eprintln!("  {METRIC:<15} {} {seconds:.2} s", subject.name);
                 run.add(name, subject.name, METRIC, seconds);
             }
-            Err(error) => run.failed.push(format!("{name}, {}, {METRIC}: {error:#}", subject.name)),
+            Err(error) => run.fail(format!("{name}, {}, {METRIC}: {error:#}", subject.name)),
         }
     }
 }

@@ -137,7 +137,7 @@ impl Bar {
             Some(_) => two_digits(value),
             None => self.unit().show(value),
         };
-        format!("{} ({}-{})", show(spread.median), show(spread.min), show(spread.max))
+        format!("{} ({}–{})", show(spread.median), show(spread.min), show(spread.max))
     }
 
     fn unit(&self) -> Unit {
@@ -206,7 +206,7 @@ mod tests {
         let run = run("veth", "memory-idle", &[("ebpf", 39.5e6)]);
         let verdict = verdict(&run, "daemon's memory, connected and idle");
         assert_eq!((verdict.met, verdict.wanted.as_str()), (Some(true), "≤ 40.0 MB"));
-        assert_eq!(verdict.measured.as_deref(), Some("39.5 (39.5-39.5)"));
+        assert_eq!(verdict.measured.as_deref(), Some("39.5 (39.5–39.5)"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::proc;
 use super::programs::Programs;
 use super::run::Run;
 use super::session::Session;
-use super::subjects::{Site, Subject, has_flag};
+use super::subjects::{self, Site, Subject};
 use crate::{machine, sh};
 
 pub(crate) const NAME: &str = "kube";
@@ -88,40 +88,28 @@ pub(crate) fn site(
     let target = format!("{}:9000", pod.trim());
     let way = lab.processes(&["kube-apiserver", "kubelet", "containerd"])?;
 
-    let mut subjects = Vec::new();
-    for (n, name) in SUBJECTS.into_iter().enumerate().filter(|(_, name)| wanted(name)) {
-        let subject = match name {
-            "raw" => {
-                let node = ["nsenter".into(), format!("--net=/run/netns/{NODE}"), "--".into()];
-                let mut subject = Subject::new(name, Place::new(node.to_vec()), &target);
-                subject.udp = true;
-                subject
-            }
-            "port-forward" => {
-                let workstation = workstation(n, name)?;
-                let place = workstation.place().env("KUBECONFIG", &kubeconfig);
-                let words = [kubectl.as_str(), "port-forward", "pod/sink", "9000:9000"];
-                let (server, _) = place.serve(&words, "Forwarding", &dir.join("port-forward"))?;
-                Subject::on(name, workstation, "127.0.0.1:9000").server("kubectl", server).roles(&way)
-            }
-            _ => {
-                let mut words = vec!["--kubeconfig".to_owned(), kubeconfig.display().to_string()];
-                if name == "userspace" {
-                    if !has_flag(programs, "--dataplane")? {
-                        run.skipped.push(format!("{NAME}, {name}: this tp has no such dataplane"));
-                        continue;
-                    }
-                    words.extend(["--dataplane".into(), "userspace".into()]);
-                }
-                let workstation = workstation(n, name)?;
-                let session = Session::connect(&workstation, programs, words)
-                    .with_context(|| format!("{NAME}, {name}: tp connect"))?;
-                let subject = Subject::on(name, workstation, &target).udp(SINK_NAME).session(session);
-                subject.roles(&way).roles(&lab.manager()?)
-            }
-        };
-        subjects.push(subject);
-    }
+    let make = |n, name| {
+        if name == "raw" {
+            let node = ["nsenter".into(), format!("--net=/run/netns/{NODE}"), "--".into()];
+            let mut subject = Subject::new(name, Place::new(node.to_vec()), &target);
+            subject.udp = true;
+            return Ok(subject);
+        }
+        let workstation = workstation(n, name)?;
+        if name == "port-forward" {
+            let place = workstation.place().env("KUBECONFIG", &kubeconfig);
+            let words = [kubectl.as_str(), "port-forward", "pod/sink", "9000:9000"];
+            let server = place.serve(&words, "Forwarding", &dir.join("port-forward"))?.0;
+            return Ok(Subject::on(name, workstation, "127.0.0.1:9000")
+                .server("kubectl", server)
+                .roles(&way));
+        }
+        let words = ["--kubeconfig", &kubeconfig.display().to_string(), "--dataplane", name];
+        let session = Session::connect(&workstation, programs, words.map(str::to_owned).to_vec())?;
+        let subject = Subject::on(name, workstation, &target).udp(SINK_NAME).session(session);
+        Ok(subject.roles(&way).roles(&lab.manager()?))
+    };
+    let subjects = subjects::wanted(NAME, &SUBJECTS, wanted, run, make);
     Ok(Site {
         name: NAME,
         subjects,

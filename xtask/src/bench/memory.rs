@@ -12,8 +12,9 @@ use super::subjects::{Site, Subject};
 const CONNECTIONS: usize = 10_000;
 const FEW: usize = 1_000;
 /// How long connections are held: enough to look at them.
-const HELD: f64 = 4.0;
-const SETTLED: Duration = Duration::from_secs(1);
+const HELD: f64 = 5.0;
+/// What setting up has used is given back by then.
+const SETTLED: Duration = Duration::from_secs(2);
 /// Until all of them are open.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
 
@@ -22,7 +23,7 @@ pub(crate) fn measure(site: &mut Site, quick: bool, run: &mut Run) {
     let mut subjects = std::mem::take(&mut site.subjects);
     for subject in subjects.iter_mut().filter(|subject| subject.session.is_some()) {
         if let Err(error) = of_subject(site, subject, quick, run) {
-            run.failed.push(format!("{}, {}, memory: {error:#}", site.name, subject.name));
+            run.fail(format!("{}, {}, memory: {error:#}", site.name, subject.name));
         }
     }
     site.subjects = subjects;

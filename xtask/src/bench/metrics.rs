@@ -160,8 +160,7 @@ impl Unit {
     pub(crate) fn show(self, value: f64) -> String {
         match self {
             Self::Rate => format!("{:.2}", value * 8.0 / 1e9),
-            Self::Microseconds => format!("{value:.0}"),
-            Self::PerSecond => thousands(value),
+            Self::Microseconds | Self::PerSecond => thousands(value),
             Self::Seconds | Self::SecondsPerGb => format!("{value:.2}"),
             Self::Memory => format!("{:.1}", value / 1e6),
             Self::Kilobytes => format!("{:.1}", value / 1e3),
@@ -171,7 +170,7 @@ impl Unit {
 
 /// `12 345`.
 fn thousands(value: f64) -> String {
-    let digits = format!("{value:.0}");
+    let digits = format!("{:.0}", value.max(0.0));
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
         if i > 0 && (digits.len() - i) % 3 == 0 {

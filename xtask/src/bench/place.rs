@@ -44,7 +44,8 @@ impl Place {
         let out = self.command(words).output().context("cannot start a program")?;
         let said = String::from_utf8_lossy(&out.stderr);
         if !out.status.success() {
-            bail!("{} failed: {} {}", shown(words), out.status, said.trim());
+            let why = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            bail!("{} failed: {} {why}", shown(words), out.status);
         }
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     }
@@ -94,10 +95,13 @@ impl Drop for Server {
     }
 }
 
-/// The command line, its program without the directory.
+/// The command line, its program without the directory, and without URLs: they may hold a token.
 fn shown<S: AsRef<OsStr>>(words: &[S]) -> String {
     let program = words.first().and_then(|word| Path::new(word).file_name());
     let rest = words.iter().skip(1).map(AsRef::as_ref);
-    let all = program.into_iter().chain(rest).map(|word| word.to_string_lossy().into_owned());
+    let all = program.into_iter().chain(rest).map(|word| match word.to_string_lossy() {
+        word if word.contains("://") => "URL".to_owned(),
+        word => word.into_owned(),
+    });
     all.collect::<Vec<_>>().join(" ")
 }

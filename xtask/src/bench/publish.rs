@@ -9,8 +9,8 @@ use super::metrics::METRICS;
 use super::run::Run;
 use super::{report, table};
 
-const BEGIN: &str = "<!-- bench: written by `cargo xtask bench --publish` -->";
-const END: &str = "<!-- bench: end -->";
+pub(super) const BEGIN: &str = "<!-- bench: written by `cargo xtask bench --publish` -->";
+pub(super) const END: &str = "<!-- bench: end -->";
 /// Rows of README's tables.
 const SUMMARY: [&str; 9] = [
     "upload-1",
@@ -44,7 +44,7 @@ fn between(text: &str, new: &str) -> Result<String> {
     Ok(format!("{before}{BEGIN}\n\n{new}\n{END}{after}"))
 }
 
-fn summary(run: &Run) -> String {
+pub(super) fn summary(run: &Run) -> String {
     let how = &run.how;
     let mut out = format!(
         "Medians of {} rounds on {}; absolute figures are this machine's, ratios travel better.\n",

@@ -11,7 +11,7 @@ pub(crate) fn warm_up(site: &mut Site, run: &mut Run) {
     site.subjects.retain(|subject| match load::bench(&programs, subject, "round-trip", 0.2) {
         Ok(_) => true,
         Err(error) => {
-            run.failed.push(format!("{name}, {}: {error:#}", subject.name));
+            run.fail(format!("{name}, {}: {error:#}", subject.name));
             false
         }
     });
@@ -28,15 +28,13 @@ pub(crate) fn round(site: &Site, cases: &[Case], seconds: f64, run: &mut Run) {
                         run.add(site.name, subject.name, metric, *value);
                     }
                     shown.extend(measured.values.first().map(|(m, value)| show(subject.name, m, *value)));
-                    let complaint = measured.complaint.iter();
-                    run.failed.extend(
-                        complaint
-                            .map(|said| format!("{}, {}, {}: {said}", site.name, subject.name, case.name())),
-                    );
+                    if let Some(said) = measured.complaint {
+                        run.fail(format!("{}, {}, {}: {said}", site.name, subject.name, case.name()));
+                    }
                 }
                 Err(error) => {
                     shown.push(format!("{} failed", subject.name));
-                    run.failed.push(format!("{}, {}, {}: {error:#}", site.name, subject.name, case.name()));
+                    run.fail(format!("{}, {}, {}: {error:#}", site.name, subject.name, case.name()));
                 }
             }
         }

@@ -57,6 +57,12 @@ impl Run {
         }
     }
 
+    /// Something should have been measured and could not be.
+    pub(crate) fn fail(&mut self, what: String) {
+        eprintln!("  failed: {what}");
+        self.failed.push(what);
+    }
+
     /// Empty if it was not measured.
     pub(crate) fn values(&self, setting: &str, subject: &str, metric: &str) -> &[f64] {
         let wanted = |s: &&Series| s.setting == setting && s.subject == subject && s.metric == metric;

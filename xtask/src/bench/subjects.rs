@@ -1,10 +1,11 @@
 //! What is compared: ways of an app's bytes to the sink, each with a workstation of its own, all wired alike.
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::metrics::Case;
 use super::namespace::Namespace;
 use super::place::{Place, Server};
 use super::programs::Programs;
+use super::run::Run;
 use super::session::Session;
 
 #[derive(Debug)]
@@ -103,8 +104,20 @@ impl Subject {
     }
 }
 
-/// Whether the built `tp` has such a flag for connect.
-pub(crate) fn has_flag(programs: &Programs, flag: &str) -> Result<bool> {
-    let out = std::process::Command::new(programs.path("tp")).args(["connect", "--help"]).output();
-    Ok(String::from_utf8_lossy(&out.context("cannot start tp")?.stdout).contains(flag))
+/// Those of `names` that are wanted, in this order. One that cannot be made is told and left out.
+pub(crate) fn wanted(
+    setting: &str,
+    names: &[&'static str],
+    wanted: impl Fn(&str) -> bool,
+    run: &mut Run,
+    make: impl Fn(usize, &'static str) -> Result<Subject>,
+) -> Vec<Subject> {
+    let mut subjects = Vec::new();
+    for (n, name) in names.iter().copied().enumerate().filter(|(_, name)| wanted(name)) {
+        match make(n, name) {
+            Ok(subject) => subjects.push(subject),
+            Err(error) => run.fail(format!("{setting}, {name}: {error:#}")),
+        }
+    }
+    subjects
 }

@@ -136,7 +136,7 @@ fn header(first: &str, subjects: &[String]) -> Vec<String> {
 
 fn row(title: String, cells: &[Option<Spread>], unit: Unit) -> Vec<String> {
     let shown = cells.iter().map(|cell| {
-        cell.map(|s| format!("{} ({}-{})", unit.show(s.median), unit.show(s.min), unit.show(s.max)))
+        cell.map(|s| format!("{} ({}–{})", unit.show(s.median), unit.show(s.min), unit.show(s.max)))
     });
     std::iter::once(title).chain(shown.map(Option::unwrap_or_default)).collect()
 }
