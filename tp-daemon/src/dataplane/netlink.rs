@@ -9,7 +9,9 @@ use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
-use rtnetlink::packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteScope, RouteType};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType,
+};
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
@@ -184,6 +186,10 @@ impl Rule {
 /// NLM_F_REQUEST | NLM_F_ACK: change a link, never create one.
 const ACKNOWLEDGED: u16 = 0x01 | 0x04;
 
+/// The congestion control of TCP that never leaves this machine: in every kernel, and without the timers of one that paces
+/// (BBR), which is what many machines have as their default.
+pub(super) const NO_PACING: &str = "reno";
+
 /// The routes we make.
 #[derive(Clone, Debug)]
 pub(super) enum Route {
@@ -206,7 +212,10 @@ impl Route {
                     builder = builder.pref_source(*source).map_err(io::Error::other)?;
                 }
                 let scope = if network.addr().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
-                builder.scope(scope)
+                let mut message = builder.scope(scope).build();
+                let congestion = RouteMetric::CcAlgo(NO_PACING.to_owned());
+                message.attributes.push(RouteAttribute::Metrics(vec![congestion]));
+                return Ok(message);
             }
             Self::Here { network } => destination(builder, *network)?
                 .output_interface(LOOPBACK)

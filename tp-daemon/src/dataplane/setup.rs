@@ -17,7 +17,7 @@ use tp_core::udp_flows::Limits;
 
 use crate::dataplane::maps::Maps;
 use crate::dataplane::namespace::{self, Change, Namespace, PAIR_HOST};
-use crate::dataplane::netlink::{Netlink, Route};
+use crate::dataplane::netlink::{NO_PACING, Netlink, Route};
 use crate::dataplane::programs::{self, DnsHooks, Settings};
 use crate::dataplane::tun::{MTU, TUN_NAME};
 use crate::dataplane::{sys, tun};
@@ -259,6 +259,7 @@ const BACKLOG: i32 = 65_535;
 fn listener(at: SocketAddr) -> io::Result<StdTcpListener> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
+    socket.set_tcp_congestion(NO_PACING.as_bytes())?; // connections inherit it
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
