@@ -7,8 +7,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".")
         // no generated `connect()`: channels are made by client.rs only, and an RPC of ours has that name
         .build_transport(false)
-        // our own type: a frame goes into the HTTP/2 buffer without an intermediate copy
-        .extern_path(".telepresence.manager.TunnelMessage", "crate::TunnelMessage")
         .compile_fds(files)?;
     Ok(())
 }

@@ -7,6 +7,9 @@ use tp_cluster::args::{Cli, Command};
 use tp_cluster::report::report;
 use tp_cluster::{limits, log, manager, sink};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command {
@@ -24,7 +27,10 @@ fn main() -> ExitCode {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(tp_proto::workers())
+        .enable_all()
+        .build()?)
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

@@ -136,8 +136,7 @@ pub async fn start(args: &ManagerArgs, log_level: LevelHandle) -> Result<Running
         }
         None => (None, None, None),
     };
-    let service = service::Service(Arc::clone(&shared));
-    let front = front::Front::new(service, args.limits.max_message, token);
+    let front = front::Front::new(Arc::clone(&shared), args.limits.max_message, token);
     tokio::spawn(server::serve(listener, tls, front, stopping.begun.clone(), tasks.clone()));
     let sweeper = Arc::clone(&shared);
     let end = stopping.begun.clone();

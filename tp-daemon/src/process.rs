@@ -95,7 +95,11 @@ fn start<B: Backend>(owner: Account, log_level: &str, dataplane: Choice) -> Resu
     tracing::info!("root is given up; CAP_NET_ADMIN is kept");
 
     // Its threads inherit what this one has become
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().or_hint(DOING, BUG)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(tp_proto::workers())
+        .enable_all()
+        .build()
+        .or_hint(DOING, BUG)?;
     let process = Process { owner, log_file, notes: Arc::clone(&notes) };
     runtime.block_on(async {
         let mut signals = Signals::install().or_hint(DOING, BUG)?;

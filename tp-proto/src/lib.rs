@@ -6,12 +6,21 @@ pub mod client;
 pub mod cluster;
 pub mod config;
 pub mod control;
-mod message;
+pub mod http2;
 pub mod net;
 pub mod relay;
 pub mod stream;
 
-pub use message::TunnelMessage;
+/// Worker threads of a program that carries flows: half of the processors. The other half is for those at both ends, and a
+/// flow's two tasks on two threads cost more to wake than they gain (docs/performance.md).
+pub fn workers() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).max(1)
+}
+
+/// Where tunnel streams are called (facts/telepresence-wire.md §2).
+pub const MANAGER_TUNNEL: &str = "/telepresence.manager.Manager/Tunnel";
+pub const AGENT_TUNNEL: &str = "/telepresence.agent.Agent/Tunnel";
 
 /// `telepresence.manager`, facts/telepresence-wire.md §2.1 and §3.
 #[expect(

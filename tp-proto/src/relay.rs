@@ -90,7 +90,7 @@ pub async fn relay(
     }
     match report.ending {
         Ending::Closed => {}
-        Ending::SocketReset => say_reset(tx.as_ref(), policy).await,
+        Ending::SocketReset => say_reset(tx.as_mut(), policy).await,
         Ending::TunnelReset => writer.reset(),
     }
     drop(tx);
@@ -98,7 +98,7 @@ pub async fn relay(
     report
 }
 
-async fn say_reset(tx: Option<&FrameSender>, policy: EofPolicy) {
+async fn say_reset(tx: Option<&mut FrameSender>, policy: EofPolicy) {
     if let Some(tx) = tx {
         let frame = if policy == EofPolicy::HalfClose { Frame::Reset } else { Frame::Disconnect };
         // a peer that is gone needs no reset

@@ -3,57 +3,63 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
 use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::request::Parts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
 use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::flow::Proto;
-use tp_core::tunnel::{ConnId, Features, Frame, StreamInfo};
-use tp_proto::TunnelMessage;
-use tp_proto::agent::agent_client::AgentClient;
-use tp_proto::agent::agent_server::{Agent, AgentServer};
-use tp_proto::manager::{DialRequest, SessionInfo, VersionInfo2};
+use tp_core::tunnel::{ConnId, Features, Frame};
+use tp_proto::client::{Auth, Connecting, Connector, Dial, Io, Tunnels, channel};
+use tp_proto::http2::{Answer, Limits, ReceivedBody, serve};
 use tp_proto::relay::{Ending, Report, relay, tcp_halves};
-use tp_proto::stream::{FrameReceiver, Role, TunnelBytes, TunnelStream, outgoing, outgoing_request};
+use tp_proto::stream::{FrameReceiver, FrameSender, TunnelBytes, TunnelStream};
 
 /// A far end that offers `features` and relays every stream to its destination.
+#[derive(Clone)]
 struct FarEnd {
     features: Features,
     reports: tokio::sync::mpsc::Sender<Report>,
 }
 
-#[tonic::async_trait]
-impl Agent for FarEnd {
-    async fn version(&self, _: Request<()>) -> Result<Response<VersionInfo2>, Status> {
-        Ok(Response::new(VersionInfo2::default()))
+impl Answer for FarEnd {
+    fn is_tunnel(&self, head: &Parts) -> bool {
+        head.uri.path() == tp_proto::AGENT_TUNNEL
     }
 
-    type TunnelStream = ReceiverStream<Result<TunnelMessage, Status>>;
-
-    async fn tunnel(
-        &self,
-        request: Request<Streaming<TunnelMessage>>,
-    ) -> Result<Response<Self::TunnelStream>, Status> {
-        let (tx, response) = outgoing();
-        let rx = FrameReceiver::new(request.into_inner());
-        let (features, reports) = (self.features, self.reports.clone());
-        tokio::spawn(async move {
-            let (info, tunnel) = TunnelStream::answer(rx, tx, features).await.ok().unwrap();
-            let target = TcpStream::connect(info.id.destination.0).await.unwrap();
-            tunnel.tx.send(Frame::DialOk).await.unwrap();
-            let (reader, writer) = tcp_halves(target).unwrap();
-            let _ = reports.send(relay(reader, writer, tunnel).await).await;
-        });
-        Ok(Response::new(response))
+    async fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) {
+        let (info, mut tunnel) = TunnelStream::answer(rx, tx, self.features).await.ok().unwrap();
+        let target = TcpStream::connect(info.id.destination.0).await.unwrap();
+        tunnel.tx.send(Frame::DialOk).await.unwrap();
+        let (reader, writer) = tcp_halves(target).unwrap();
+        let _ = self.reports.send(relay(reader, writer, tunnel).await).await;
     }
 
-    type WatchDialStream = ReceiverStream<Result<DialRequest, Status>>;
+    async fn call(&self, _: http::Request<ReceivedBody>) -> http::Response<Body> {
+        Status::unimplemented("not needed here").into_http()
+    }
+}
 
-    async fn watch_dial(&self, _: Request<SessionInfo>) -> Result<Response<Self::WatchDialStream>, Status> {
-        Err(Status::unimplemented("not needed here"))
+const LIMITS: Limits = Limits {
+    stream_window: 1 << 20,
+    frame: 1 << 18,
+    send_buffer: 1 << 18,
+    streams: 100,
+    ping_every: Duration::from_secs(30),
+    pong_within: Duration::from_secs(30),
+};
+
+struct Tcp(std::net::SocketAddr);
+
+impl Connector for Tcp {
+    fn connect(&self) -> Connecting {
+        let to = self.0;
+        Box::pin(async move { Ok(Box::new(TcpStream::connect(to).await?) as Box<dyn Io>) })
     }
 }
 
@@ -82,32 +88,29 @@ async fn open(
     let (reports, far) = tokio::sync::mpsc::channel(1);
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server_addr = server.local_addr().unwrap();
-    tokio::spawn(
-        tonic::transport::Server::builder()
-            .add_service(AgentServer::new(FarEnd { features: far_features, reports }))
-            .serve_with_incoming(TcpListenerStream::new(server)),
-    );
+    tokio::spawn(async move {
+        let (stream, _) = server.accept().await.unwrap();
+        let far_end = FarEnd { features: far_features, reports };
+        serve(stream, &LIMITS, &far_end, CancellationToken::new()).await
+    });
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{server_addr}")).unwrap();
-    let mut client = AgentClient::new(endpoint.connect().await.unwrap());
-    let (tx, request) = outgoing_request();
-    let info = StreamInfo {
-        id: ConnId {
-            source: AppAddr(source),
-            destination: ClusterAddr(service.local_addr().unwrap()),
-            proto: Proto::Tcp,
-        },
-        session: "test".into(),
-        roundtrip_latency: Duration::from_secs(2),
-        dial_timeout: Duration::from_secs(3),
-        features: Features::OURS,
+    let connector: Arc<dyn Connector> = Arc::new(Tcp(server_addr));
+    let first = channel(Arc::clone(&connector), Auth::default()).await.unwrap();
+    let tunnels = Tunnels::to_agent(first, connector, 10);
+    let id = ConnId {
+        source: AppAddr(source),
+        destination: ClusterAddr(service.local_addr().unwrap()),
+        proto: Proto::Tcp,
     };
-    tx.send(Frame::StreamInfo(info)).await.unwrap();
-    let mut rx = FrameReceiver::new(client.tunnel(request).await.unwrap().into_inner());
-    let Some(Frame::StreamOk(ok)) = rx.recv().await.unwrap() else { panic!("no StreamOK") };
-    assert_eq!(rx.recv().await.unwrap(), Some(Frame::DialOk));
+    let dial = Dial {
+        id,
+        session: "test".into(),
+        timeout: Duration::from_secs(3),
+        roundtrip: Duration::from_secs(2),
+    };
+    let (tunnel, _slot) = tunnels.open(dial).await.unwrap();
+    assert_eq!(tunnel.features, far_features.and(Features::OURS));
     let (target, _) = service.accept().await.unwrap();
-    let tunnel = TunnelStream { tx, rx, features: ok.features.and(Features::OURS), role: Role::Opener };
     (tunnel, target, far)
 }
 

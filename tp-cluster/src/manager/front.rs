@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, Version};
-use hyper::body::Incoming;
-use hyper_util::service::TowerToHyperService;
+use http_body::Body as HttpBody;
 use subtle::ConstantTimeEq;
 use tonic::Status;
 use tonic::body::Body;
@@ -20,9 +20,13 @@ use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::ServiceExt;
+use tp_proto::http2::{Answer, ReceivedBody};
 use tp_proto::manager::manager_server::ManagerServer;
+use tp_proto::stream::{FrameReceiver, FrameSender};
 
+use super::Shared;
 use super::service::Service;
+use super::tunnel;
 
 type Grpc = ManagerServer<Service>;
 type Health = HealthServer<HealthService>;
@@ -32,20 +36,18 @@ type Health = HealthServer<HealthService>;
 pub(super) struct Front {
     manager: Grpc,
     health: Health,
+    shared: Arc<Shared>,
+    max_message: usize,
     /// What a client must show; nothing inside a cluster, where the API server has admitted it.
     token: Option<Arc<str>>,
 }
 
 impl Front {
-    pub(super) fn new(service: Service, max_message: usize, token: Option<Arc<str>>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, max_message: usize, token: Option<Arc<str>>) -> Self {
         // the empty service name is SERVING from the start, which is all that a kubelet asks for
         let health = HealthService::from_health_reporter(HealthReporter::new());
-        let manager = ManagerServer::new(service).max_decoding_message_size(max_message);
-        Self { manager, health: HealthServer::new(health), token }
-    }
-
-    pub(super) fn hyper(self) -> TowerToHyperService<Self> {
-        TowerToHyperService::new(self)
+        let manager = ManagerServer::new(Service(Arc::clone(&shared))).max_decoding_message_size(max_message);
+        Self { manager, health: HealthServer::new(health), shared, max_message, token }
     }
 
     fn is_admitted(&self, headers: &HeaderMap) -> bool {
@@ -56,7 +58,29 @@ impl Front {
     }
 }
 
-impl tower::Service<Request<Incoming>> for Front {
+impl Answer for Front {
+    fn is_tunnel(&self, head: &Parts) -> bool {
+        head.uri.path() == tp_proto::MANAGER_TUNNEL
+            && is_grpc(head.version, &head.headers)
+            && self.is_admitted(&head.headers)
+    }
+
+    async fn tunnel(&self, mut rx: FrameReceiver, tx: FrameSender) {
+        rx.limit(self.max_message);
+        tunnel::serve(&self.shared, rx, tx).await;
+    }
+
+    async fn call(&self, request: Request<ReceivedBody>) -> Response<Body> {
+        let Ok(response) = self.clone().oneshot(request).await;
+        response
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Front
+where
+    B: HttpBody<Data = bytes::Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send,
+{
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
@@ -65,9 +89,9 @@ impl tower::Service<Request<Incoming>> for Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let path = request.uri().path();
-        if !is_grpc(&request) {
+        if !is_grpc(request.version(), request.headers()) {
             let text = format!("tp traffic-manager, a gRPC server. You asked for {path}\n");
             return Box::pin(async { Ok(hello(text)) });
         }
@@ -93,10 +117,9 @@ fn is_for<S: NamedService>(path: &str) -> bool {
 }
 
 /// As Telepresence's manager decides (facts/telepresence-wire.md §1).
-fn is_grpc<B>(request: &Request<B>) -> bool {
-    let content_type = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    request.version() == Version::HTTP_2
-        && content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
+fn is_grpc(version: Version, headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    version == Version::HTTP_2 && content_type.is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 
 fn hello(text: String) -> Response<Body> {

@@ -1,36 +1,37 @@
 //! Accepts connections and speaks HTTP on them: prior-knowledge HTTP/2 and HTTP/1.1, inside TLS or not.
 
+mod preface;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tp_proto::http2::{self, Limits};
 
 use super::front::Front;
+use preface::{Begun, Version};
 
-/// Data that one flow may have under way to us before its reader took it. Also the bound on what a reader that does not
-/// read costs us.
-const STREAM_WINDOW: u32 = 1 << 20;
+const LIMITS: Limits = Limits {
+    stream_window: 1 << 20,
+    // a client's message, a whole read of a socket, goes into one frame
+    frame: 1 << 18,
+    send_buffer: 256 * 1024,
+    // flows are bounded per session, with a word to the client; this is only the bound for whoever has no session
+    streams: 1 << 16,
+    ping_every: Duration::from_secs(30),
+    pong_within: Duration::from_secs(30),
+};
 
-/// As large as HTTP/2 allows: if the connection had a smaller window, a few readers that do not read would use it up, and
-/// all other flows of the client would stand still.
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-
-/// A client's message, a whole read of a socket, goes into one frame.
-const FRAME: u32 = 128 * 1024;
-
-/// Sent but not yet taken by HTTP/2 flow control, per stream.
-const SEND_BUFFER: usize = 256 * 1024;
-
-/// Flows are bounded per session, with a word to the client; this is only the bound for whoever has no session.
-const MAX_STREAMS: u32 = 1 << 16;
+/// For the first line of an HTTP/1.1 request, or the preface of HTTP/2.
+const FIRST_WORD: Duration = Duration::from_secs(30);
 
 /// A client opens one connection, or few; its flows are streams.
 const MAX_CONNECTIONS: usize = 4096;
@@ -46,7 +47,6 @@ pub(super) async fn serve(
     stopping: CancellationToken,
     tracker: TaskTracker,
 ) {
-    let http = http();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -62,13 +62,13 @@ pub(super) async fn serve(
                 continue;
             }
         };
-        let (http, front, tls, stopping) = (http.clone(), front.clone(), tls.clone(), stopping.clone());
+        let (front, tls, stopping) = (front.clone(), tls.clone(), stopping.clone());
         tracker.spawn(async move {
             tracing::debug!(%peer, "connection");
             match tls {
-                None => converse(&http, stream, front, stopping).await,
+                None => converse(stream, front, stopping).await,
                 Some(tls) => match tokio::time::timeout(TLS_HANDSHAKE, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(&http, stream, front, stopping).await,
+                    Ok(Ok(stream)) => converse(stream, front, stopping).await,
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake timed out"),
                 },
@@ -88,39 +88,38 @@ async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> io::Result<Acc
     Ok((stream, peer, slot))
 }
 
-fn http() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME)
-        .max_send_buf_size(SEND_BUFFER)
-        .max_concurrent_streams(MAX_STREAMS)
-        // flows that are cancelled all at once are normal (facts/telepresence-wire.md §1)
-        .max_pending_accept_reset_streams(4096)
-        .max_local_error_reset_streams(4096)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(30));
-    builder
-}
-
-async fn converse<S>(http: &Builder<TokioExecutor>, stream: S, front: Front, stopping: CancellationToken)
+async fn converse<S>(stream: S, front: Front, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = http.serve_connection(TokioIo::new(stream), front.hyper());
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let begun = tokio::select! {
+        begun = tokio::time::timeout(FIRST_WORD, preface::read(stream)) => begun,
+        () = stopping.cancelled() => return,
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, "connection broke");
+    match begun {
+        Ok(Ok((Version::Http2, io))) => {
+            if let Err(error) = http2::serve(io, &LIMITS, &front, stopping).await {
+                tracing::debug!(%error, "connection broke");
+            }
+        }
+        Ok(Ok((Version::Http1, io))) => hello(io, front, stopping).await,
+        Ok(Err(error)) => tracing::debug!(%error, "connection broke before its first request"),
+        Err(_) => tracing::debug!("connection without a first request"),
+    }
+}
+
+async fn hello<S>(io: Begun<S>, front: Front, stopping: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(30))
+        .serve_connection(TokioIo::new(io), TowerToHyperService::new(front));
+    tokio::select! {
+        result = connection => if let Err(error) = result {
+            tracing::debug!(%error, "connection broke");
+        },
+        () = stopping.cancelled() => {}
     }
 }

@@ -9,12 +9,10 @@ use futures_util::{Stream, StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 use tp_core::sessions::{ArriveError, Client};
-use tp_proto::TunnelMessage;
 use tp_proto::manager as wire;
 use tp_proto::manager::manager_server::Manager;
-use tp_proto::stream::{FrameReceiver, outgoing};
 
-use super::{Shared, agents, tunnel};
+use super::{Shared, agents};
 
 #[derive(Clone, Debug)]
 pub(super) struct Service(pub(super) Arc<Shared>);
@@ -108,13 +106,11 @@ impl Manager for Service {
         Ok(Response::new(self.until_stopped(self.0.cluster.subscribe().map(Ok))))
     }
 
-    type TunnelStream = Items<TunnelMessage>;
+    type TunnelStream = Items<wire::TunnelMessage>;
 
-    async fn tunnel(&self, request: Request<Streaming<TunnelMessage>>) -> Reply<Self::TunnelStream> {
-        let (tx, frames) = outgoing();
-        let rx = FrameReceiver::new(request.into_inner());
-        tokio::spawn(tunnel::serve(Arc::clone(&self.0), rx, tx));
-        Ok(Response::new(Box::pin(frames)))
+    /// Front answers it, without a message being copied.
+    async fn tunnel(&self, _: Request<Streaming<wire::TunnelMessage>>) -> Reply<Self::TunnelStream> {
+        Err(Status::internal("a tunnel came to the wrong place"))
     }
 
     type WatchAgentPodsStream = Items<wire::AgentPodInfoSnapshot>;

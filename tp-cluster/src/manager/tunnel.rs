@@ -1,6 +1,5 @@
 //! One tunnel stream, from its first message to its end: handshake, session, policy, dial, relay.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tonic::Status;
@@ -20,13 +19,13 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const UDP_IDLE: Duration = Duration::from_secs(200);
 
 /// Serves one stream. Whatever the client sends, the worst that happens is a status on this stream.
-pub(super) async fn serve(shared: Arc<Shared>, rx: FrameReceiver, tx: FrameSender) {
+pub(super) async fn serve(shared: &Shared, rx: FrameReceiver, tx: FrameSender) {
     let answer = tokio::time::timeout(HANDSHAKE, TunnelStream::answer(rx, tx, Features::OURS)).await;
     let (info, stream) = match answer {
         Ok(Ok(answered)) => answered,
         Ok(Err((error, tx))) => {
             tracing::debug!(%error, "tunnel stream refused");
-            return tx.fail(refusal(&error)).await;
+            return tx.fail(&refusal(&error));
         }
         // the sender went with the handshake, which ends the call
         Err(_) => return tracing::debug!("tunnel stream without a first message"),
@@ -34,11 +33,11 @@ pub(super) async fn serve(shared: Arc<Shared>, rx: FrameReceiver, tx: FrameSende
     let (slot, ended) = match shared.sessions.flow(&info.session) {
         Ok(flow) => flow,
         Err(NoFlow::UnknownSession) => {
-            return stream.tx.fail(Status::not_found("this manager does not know the session")).await;
+            return stream.tx.fail(&Status::not_found("this manager does not know the session"));
         }
         Err(NoFlow::NotAClient) => {
             let text = "an agent's stream is answered only for an intercepted connection";
-            return stream.tx.fail(Status::failed_precondition(text)).await;
+            return stream.tx.fail(&Status::failed_precondition(text));
         }
         Err(NoFlow::TooMany) => {
             tracing::warn!(session = info.session, id = %info.id, "too many flows of one session");
@@ -47,14 +46,14 @@ pub(super) async fn serve(shared: Arc<Shared>, rx: FrameReceiver, tx: FrameSende
     };
     let id = info.id;
     tokio::select! {
-        () = flow(&shared, stream, &info) => {}
+        () = flow(shared, stream, &info) => {}
         () = ended.cancelled() => tracing::debug!(%id, "flow ended with its session"),
         () = shared.stopping.now.cancelled() => {}
     }
     drop(slot);
 }
 
-async fn flow(shared: &Shared, stream: TunnelStream, info: &StreamInfo) {
+async fn flow(shared: &Shared, mut stream: TunnelStream, info: &StreamInfo) {
     let id = info.id;
     if !shared.policy.allows(id.destination) {
         tracing::info!(%id, session = info.session, "denied by policy");
@@ -90,7 +89,7 @@ async fn flow(shared: &Shared, stream: TunnelStream, info: &StreamInfo) {
 }
 
 /// Tells why there is no connection, as well as the client understands, and ends the call.
-async fn reject(stream: TunnelStream, cause: DialError, text: String) {
+async fn reject(mut stream: TunnelStream, cause: DialError, text: String) {
     let mut frames = Vec::with_capacity(3);
     if stream.features.has(Features::DIAL_ERROR) {
         frames.push(Frame::DialError(cause, text));

@@ -138,7 +138,7 @@ async fn resets_travel_both_ways() {
     drop(socket);
     assert_eq!(next(&mut stream).await, Frame::Reset);
 
-    let (stream, mut socket) = connected(&site).await;
+    let (mut stream, mut socket) = connected(&site).await;
     stream.tx.send(Frame::Reset).await.unwrap();
     assert_eq!(socket.read(&mut [0; 8]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
 }

@@ -108,7 +108,7 @@ async fn targets_that_do_not_read_stop_their_apps_and_nobody_else() {
     let mut flows = Vec::new();
     let mut counters = Vec::new();
     for _ in 0..32 {
-        let stream = site.open(Proto::Tcp, address).await.unwrap();
+        let mut stream = site.open(Proto::Tcp, address).await.unwrap();
         let (socket, _) = listener.accept().await.unwrap();
         let sent = Arc::new(AtomicUsize::new(0));
         counters.push(Arc::clone(&sent));

@@ -16,11 +16,10 @@ use tp_cluster::manager::{self, Running};
 use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::flow::Proto;
 use tp_core::tunnel::{ConnId, Features, Frame, StreamInfo};
-use tp_proto::TunnelMessage;
 use tp_proto::client::{
-    self, Auth, AuthChannel, Connecting, Connector, Dial, Io, ManagerClient, OpenError, Tunnels,
+    self, Auth, Channel, Connecting, Connector, Dial, Io, ManagerClient, OpenError, Tunnels,
 };
-use tp_proto::manager::{ClientInfo, SessionInfo};
+use tp_proto::manager::{ClientInfo, SessionInfo, TunnelMessage};
 use tp_proto::stream::TunnelStream;
 
 /// Long enough for a busy machine; a test that waits this long has failed.
@@ -57,7 +56,7 @@ pub(crate) async fn manager(flags: &str) -> Running {
     manager::start(&args, LevelHandle::inert()).await.unwrap()
 }
 
-pub(crate) async fn channel(address: SocketAddr, auth: Auth) -> AuthChannel {
+pub(crate) async fn channel(address: SocketAddr, auth: Auth) -> Channel {
     client::channel(Arc::new(Tcp(address)), auth).await.unwrap()
 }
 
@@ -135,17 +134,16 @@ impl Raw {
 
     pub(crate) async fn send_payload(&self, payload: Bytes) {
         // a manager that has refused already does not take it
-        let _ = self.tx.as_ref().unwrap().send(TunnelMessage::Payload(payload)).await;
+        let _ = self.tx.as_ref().unwrap().send(TunnelMessage { payload }).await;
     }
 
     /// Next payload in hex, or how the call ended.
     pub(crate) async fn next(&mut self) -> Result<String, Option<Status>> {
         let message = tokio::time::timeout(PATIENCE, self.rx.message()).await.expect("an answer in time");
         match message {
-            Ok(Some(TunnelMessage::Payload(payload))) => {
+            Ok(Some(TunnelMessage { payload })) => {
                 Ok(payload.iter().map(|byte| format!("{byte:02x}")).collect())
             }
-            Ok(Some(TunnelMessage::Frame(_))) => unreachable!("received messages are payloads"),
             Ok(None) => Err(None),
             Err(status) => Err(Some(status)),
         }

@@ -41,6 +41,10 @@ pub enum FrameError {
     Truncated(&'static str),
     #[error("{0} is not UTF-8")]
     Text(&'static str),
+    #[error("a message of {0} bytes is too long")]
+    TooLong(usize),
+    #[error("a compressed message, which nobody offered to understand")]
+    Compressed,
     #[error("malformed ConnID: {0}")]
     ConnId(#[from] ConnIdError),
 }

@@ -2,20 +2,24 @@
 
 use std::net::SocketAddr;
 
+use http::request::Parts;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
 use tonic::{Request, Response, Status, Streaming};
+use tower::ServiceExt;
 use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::flow::Proto;
 use tp_core::tunnel::{ConnId, Features, Frame};
-use tp_proto::TunnelMessage;
 use tp_proto::agent::agent_server::{Agent, AgentServer};
 use tp_proto::client::{Auth, Connecting, Connector, Dial, Io, channel};
-use tp_proto::manager::{DialRequest, SessionInfo, VersionInfo2};
+use tp_proto::http2::{Answer, Limits, ReceivedBody, serve};
+use tp_proto::manager::{DialRequest, SessionInfo, TunnelMessage, VersionInfo2};
 use tp_proto::relay::{relay, tcp_halves};
-use tp_proto::stream::{FrameReceiver, TunnelBytes, TunnelStream, outgoing};
+use tp_proto::stream::{FrameReceiver, FrameSender, TunnelBytes, TunnelStream};
 
 use super::keep::{State, keep};
 use super::pods::{Known, Pod};
@@ -26,6 +30,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Dials whatever it is asked to. To the tunnel it is all the same whether a manager or an agent answers.
+#[derive(Clone)]
 struct Dialler;
 
 #[tonic::async_trait]
@@ -38,21 +43,9 @@ impl Agent for Dialler {
 
     async fn tunnel(
         &self,
-        request: Request<Streaming<TunnelMessage>>,
+        _: Request<Streaming<TunnelMessage>>,
     ) -> Result<Response<Self::TunnelStream>, Status> {
-        let (tx, response) = outgoing();
-        let rx = FrameReceiver::new(request.into_inner());
-        tokio::spawn(async move {
-            let Ok((info, tunnel)) = TunnelStream::answer(rx, tx, Features::OURS).await else { return };
-            let Ok(target) = TcpStream::connect(info.id.destination.0).await else {
-                let _ = tunnel.tx.send(Frame::DialReject).await;
-                return;
-            };
-            let _ = tunnel.tx.send(Frame::DialOk).await;
-            let (reader, writer) = tcp_halves(target).unwrap();
-            relay(reader, writer, tunnel).await;
-        });
-        Ok(Response::new(response))
+        Err(Status::internal("a tunnel came to the wrong place"))
     }
 
     type WatchDialStream = ReceiverStream<Result<DialRequest, Status>>;
@@ -61,6 +54,37 @@ impl Agent for Dialler {
         Err(Status::unimplemented("not needed here"))
     }
 }
+
+impl Answer for Dialler {
+    fn is_tunnel(&self, head: &Parts) -> bool {
+        head.uri.path() == tp_proto::AGENT_TUNNEL
+    }
+
+    async fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) {
+        let Ok((info, mut tunnel)) = TunnelStream::answer(rx, tx, Features::OURS).await else { return };
+        let Ok(target) = TcpStream::connect(info.id.destination.0).await else {
+            let _ = tunnel.tx.send(Frame::DialReject).await;
+            return;
+        };
+        let _ = tunnel.tx.send(Frame::DialOk).await;
+        let (reader, writer) = tcp_halves(target).unwrap();
+        relay(reader, writer, tunnel).await;
+    }
+
+    async fn call(&self, request: http::Request<ReceivedBody>) -> http::Response<Body> {
+        let Ok(response) = AgentServer::new(Self).oneshot(request).await;
+        response
+    }
+}
+
+const LIMITS: Limits = Limits {
+    stream_window: 1 << 20,
+    frame: 1 << 18,
+    send_buffer: 1 << 18,
+    streams: 100,
+    ping_every: Duration::from_secs(30),
+    pong_within: Duration::from_secs(30),
+};
 
 /// A server with a runtime of its own, so that its end is the end of its connections too.
 struct Server {
@@ -74,8 +98,13 @@ impl Server {
         let served = runtime.spawn(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
-            let server = tonic::transport::Server::builder().add_service(AgentServer::new(Dialler));
-            tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(async move {
+                        let _ = serve(stream, &LIMITS, &Dialler, CancellationToken::new()).await;
+                    });
+                }
+            });
             address
         });
         let address = served.await.unwrap();

@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use tonic::Code;
+use tonic::{Code, Status};
 use tp_core::dial::DialError;
 use tp_core::tunnel::{ConnId, Features, Frame, StreamInfo};
 
-use super::{AuthChannel, MAX_MESSAGE};
-use crate::agent::agent_client::AgentClient;
-use crate::manager::manager_client::ManagerClient;
-use crate::stream::{FrameReceiver, Role, StreamError, TunnelStream, outgoing_request};
+use crate::http2::{Channel, status_of};
+use crate::stream::{FrameReceiver, FrameSender, Role, StreamError, TunnelStream};
 
 /// What to dial, and on whose behalf.
 #[derive(Clone, Debug)]
@@ -27,6 +25,15 @@ pub struct Dial {
 pub(super) enum Answerer {
     Manager,
     Agent,
+}
+
+impl Answerer {
+    fn path(self) -> &'static str {
+        match self {
+            Self::Manager => crate::MANAGER_TUNNEL,
+            Self::Agent => crate::AGENT_TUNNEL,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +62,7 @@ impl OpenError {
 
 /// Opens a stream on `channel` and completes the handshake and the dial.
 pub(super) async fn open(
-    channel: AuthChannel,
+    channel: Channel,
     answerer: Answerer,
     dial: Dial,
 ) -> Result<TunnelStream, OpenError> {
@@ -66,8 +73,9 @@ pub(super) async fn open(
     }
 }
 
-async fn handshake(channel: AuthChannel, answerer: Answerer, dial: Dial) -> Result<TunnelStream, OpenError> {
-    let (tx, request) = outgoing_request();
+async fn handshake(channel: Channel, answerer: Answerer, dial: Dial) -> Result<TunnelStream, OpenError> {
+    let from_status = |status: &Status| from_status(status, answerer);
+    let proto = dial.id.proto;
     let info = StreamInfo {
         id: dial.id,
         session: dial.session,
@@ -75,19 +83,20 @@ async fn handshake(channel: AuthChannel, answerer: Answerer, dial: Dial) -> Resu
         dial_timeout: dial.timeout,
         features: Features::OURS,
     };
-    // the channel has room: this cannot wait
+    let calling = channel.start(answerer.path()).await.map_err(|status| from_status(&status))?;
+    let mut tx = FrameSender::new(calling.request, Role::Opener);
+    // if the peer is gone, the response says so
     let _ = tx.send(Frame::StreamInfo(info)).await;
-    let from_status = |status: &tonic::Status| from_status(status, answerer);
-    let called = match answerer {
-        Answerer::Manager => {
-            ManagerClient::new(channel).max_decoding_message_size(MAX_MESSAGE).tunnel(request).await
+    let response = calling.response.await.map_err(|error| from_status(&status_of(error)))?;
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() != Code::Ok => return Err(from_status(&status)),
+        None if response.status() != http::StatusCode::OK => {
+            return Err(OpenError::Transport(format!("the answer is HTTP {}", response.status())));
         }
-        Answerer::Agent => {
-            AgentClient::new(channel).max_decoding_message_size(MAX_MESSAGE).tunnel(request).await
-        }
-    };
-    let response = called.map_err(|status| from_status(&status))?;
-    let mut rx = FrameReceiver::new(response.into_inner());
+        _ => {}
+    }
+    let mut rx = FrameReceiver::new(response.into_body());
+    rx.carries(proto);
     let mut features = Features::NONE;
     let (started, mut cause) = (Instant::now(), None);
     loop {
@@ -110,7 +119,7 @@ async fn handshake(channel: AuthChannel, answerer: Answerer, dial: Dial) -> Resu
     }
 }
 
-fn from_status(status: &tonic::Status, answerer: Answerer) -> OpenError {
+fn from_status(status: &Status, answerer: Answerer) -> OpenError {
     match status.code() {
         // only the manager keeps our session: an agent takes any (facts §2.2)
         Code::NotFound if answerer == Answerer::Manager => OpenError::SessionLost,

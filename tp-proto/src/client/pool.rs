@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Mutex;
 
 use super::dial::{Answerer, Dial, OpenError, open};
-use super::{Auth, AuthChannel, Connector, channel};
+use super::{Auth, Channel, Connector, channel};
 use crate::stream::TunnelStream;
 
 /// Opens tunnel streams over as few connections as the peer's stream limit allows.
@@ -24,7 +24,7 @@ struct Inner {
 
 #[derive(Clone)]
 struct Connection {
-    channel: AuthChannel,
+    channel: Channel,
     live: Arc<AtomicUsize>,
 }
 
@@ -40,18 +40,18 @@ impl Drop for Slot {
 
 impl Tunnels {
     /// `first` also carries the control calls; `limit` is how many tunnel streams one connection may carry.
-    pub fn new(first: AuthChannel, connector: Arc<dyn Connector>, auth: Auth, limit: usize) -> Self {
+    pub fn new(first: Channel, connector: Arc<dyn Connector>, auth: Auth, limit: usize) -> Self {
         Self::to(Answerer::Manager, first, connector, auth, limit)
     }
 
     /// The same to an agent, which asks for no token: who reaches its port has been let in by the cluster.
-    pub fn to_agent(first: AuthChannel, connector: Arc<dyn Connector>, limit: usize) -> Self {
+    pub fn to_agent(first: Channel, connector: Arc<dyn Connector>, limit: usize) -> Self {
         Self::to(Answerer::Agent, first, connector, Auth::default(), limit)
     }
 
     fn to(
         answerer: Answerer,
-        first: AuthChannel,
+        first: Channel,
         connector: Arc<dyn Connector>,
         auth: Auth,
         limit: usize,
@@ -71,7 +71,7 @@ impl Tunnels {
         self.0.connections.lock().await.len()
     }
 
-    async fn slot(&self) -> Result<(AuthChannel, Slot), OpenError> {
+    async fn slot(&self) -> Result<(Channel, Slot), OpenError> {
         let mut connections = self.0.connections.lock().await;
         let index = match connections.iter().position(|c| c.live.load(Ordering::Relaxed) < self.0.limit) {
             Some(index) => index,

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncWrite, AsyncWriteExt, Interest};
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tp_core::dial::DialError;
@@ -77,15 +78,21 @@ pub fn tcp_halves(stream: TcpStream) -> io::Result<(TcpReader, TcpWriter)> {
 impl SocketReader for TcpReader {
     async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            self.buffer.reserve(MAX_DATA);
-            match self.half.try_read_buf(&mut (&mut self.buffer).limit(MAX_DATA)) {
-                Ok(0) => return Ok(None),
-                Ok(_) => return Ok(Some(self.buffer.split().freeze())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            match self.half.readable().now_or_never() {
+                Some(ready) => ready?,
+                None => {
                     self.buffer = BytesMut::new();
                     self.half.readable().await?;
                 }
-                Err(error) => return Err(error),
+            }
+            self.buffer.reserve(MAX_DATA);
+            // unlike try_read, this knows that a short read was all there is, and saves the system call that says so
+            let mut room = (&mut self.buffer).limit(MAX_DATA);
+            match self.half.read_buf(&mut room).now_or_never() {
+                Some(Ok(0)) => return Ok(None),
+                Some(Ok(_)) => return Ok(Some(self.buffer.split().freeze())),
+                Some(Err(error)) => return Err(error),
+                None => {}
             }
         }
     }

@@ -43,12 +43,12 @@ pub(super) async fn run(
         let chunk = tokio::select! {
             chunk = reader.read_chunk() => chunk,
             () = closed => return End::NoMoreData,
-            () = cancelled(tx.as_ref(), role) => return End::NoMoreData,
+            () = cancelled(tx.as_mut(), role) => return End::NoMoreData,
         };
         match chunk {
             Err(error) if reader.survives(&error) => {
                 // a Telepresence peer has no word for it; an app on UDP copes with silence
-                if let (EofPolicy::HalfClose, Some(tx)) = (policy, tx.as_ref()) {
+                if let (EofPolicy::HalfClose, Some(tx)) = (policy, tx.as_mut()) {
                     let _ = tx.send(Frame::DialError(DialError::from_io(&error), error.to_string())).await;
                 }
             }
@@ -95,7 +95,7 @@ pub(super) async fn run(
 
 /// Completes when the opener has cancelled its call: it reads no more, and no data would tell us so if the socket is
 /// silent.
-async fn cancelled(tx: Option<&FrameSender>, role: Role) {
+async fn cancelled(tx: Option<&mut FrameSender>, role: Role) {
     match tx {
         Some(tx) if role == Role::Answerer => tx.closed().await,
         _ => std::future::pending().await,

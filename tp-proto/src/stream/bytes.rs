@@ -7,23 +7,21 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_stream::Stream;
-use tokio_util::sync::PollSender;
-use tonic::Status;
 use tp_core::tunnel::{EofPolicy, Frame, MAX_DATA};
 
-use super::TunnelStream;
-use crate::TunnelMessage;
+use super::{FrameReceiver, FrameSender, TunnelStream};
 
 /// Dropping it ends the stream. `keep` lives as long, e.g. the stream's slot on its connection.
 pub struct TunnelBytes<K> {
-    tx: PollSender<Result<TunnelMessage, Status>>,
-    rx: super::FrameReceiver,
+    tx: FrameSender,
+    rx: FrameReceiver,
     policy: EofPolicy,
     /// Received and not yet read.
     chunk: Bytes,
     ended: bool,
+    /// The half-close has been said, and the stream has been ended after it.
     finished: bool,
+    closed: bool,
     _keep: K,
 }
 
@@ -32,12 +30,13 @@ impl<K> TunnelBytes<K> {
     pub fn new(stream: TunnelStream, keep: K) -> Self {
         let TunnelStream { tx, rx, features, role: _ } = stream;
         Self {
-            tx: PollSender::new(tx.0),
+            tx,
             rx,
             policy: EofPolicy::for_features(features),
             chunk: Bytes::new(),
             ended: false,
             finished: false,
+            closed: false,
             _keep: keep,
         }
     }
@@ -50,10 +49,9 @@ impl<K: Unpin> AsyncRead for TunnelBytes<K> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         while self.chunk.is_empty() && !self.ended {
-            match ready!(Pin::new(&mut self.rx.0).poll_next(cx)) {
+            match ready!(self.rx.poll_recv(cx)).map_err(io::Error::other)? {
                 None => self.ended = true,
-                Some(Err(status)) => return Poll::Ready(Err(io::Error::other(status.message().to_owned()))),
-                Some(Ok(message)) => match message.into_frame().map_err(io::Error::other)? {
+                Some(frame) => match frame {
                     Frame::Normal(data) => self.chunk = data,
                     Frame::HalfClose | Frame::CloseSend => self.ended = true,
                     Frame::Reset | Frame::Disconnect | Frame::DialReject => {
@@ -77,26 +75,29 @@ impl<K: Unpin> AsyncWrite for TunnelBytes<K> {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        ready!(self.tx.poll_reserve(cx)).map_err(|_| gone())?;
+        ready!(self.tx.poll_room(cx)).map_err(|_| gone())?;
         let len = buf.len().min(MAX_DATA);
         let frame = Frame::Normal(Bytes::copy_from_slice(&buf[..len]));
-        self.tx.send_item(Ok(frame.into())).map_err(|_| gone())?;
+        self.tx.start(frame).map_err(|_| gone())?;
         Poll::Ready(Ok(len))
     }
 
-    /// Nothing waits here: what was written belongs to HTTP/2 already.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tx.poll_room(cx).map_err(|_| gone())
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.finished {
             if self.policy == EofPolicy::HalfClose {
-                ready!(self.tx.poll_reserve(cx)).map_err(|_| gone())?;
-                self.tx.send_item(Ok(Frame::HalfClose.into())).map_err(|_| gone())?;
+                ready!(self.tx.poll_room(cx)).map_err(|_| gone())?;
+                self.tx.start(Frame::HalfClose).map_err(|_| gone())?;
             }
-            self.tx.close();
             self.finished = true;
+        }
+        if !self.closed {
+            ready!(self.tx.poll_room(cx)).map_err(|_| gone())?;
+            self.tx.finish();
+            self.closed = true;
         }
         Poll::Ready(Ok(()))
     }

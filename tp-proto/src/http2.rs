@@ -1,0 +1,32 @@
+//! HTTP/2 without a task or a copy between a tunnel stream and its connection.
+//!
+//! tonic's own transport moves each message through a channel, a task and a buffer per stream. Here a relay writes to the
+//! stream of its connection itself, and what it receives is a slice of what was read. All other calls are tonic's, over
+//! the same connections ([`Channel`], [`serve`]).
+
+mod body;
+mod channel;
+mod keep_alive;
+mod piece;
+mod server;
+
+pub use body::ReceivedBody;
+pub use channel::{Channel, Connecting, Connector, Io};
+pub use piece::Piece;
+pub use server::{Answer, Limits, serve};
+
+pub(crate) use channel::Headers;
+
+use tonic::{Code, Status};
+
+/// As large as HTTP/2 allows: if the connection had a smaller window, a few readers that do not read would use it up, and
+/// all other flows would stand still.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// What tonic makes of the same error. A connection that broke is `Unavailable`: the call may be made again.
+pub(crate) fn status_of(error: h2::Error) -> Status {
+    if error.is_io() || error.is_go_away() {
+        return Status::new(Code::Unavailable, format!("the connection broke: {error}"));
+    }
+    Status::from(error)
+}

@@ -1,0 +1,115 @@
+//! The server's side of one connection.
+
+use std::future::Future;
+use std::time::Duration;
+
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, header};
+use http_body::Body as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+
+use super::body::send_body;
+use super::keep_alive::unanswered;
+use super::{CONNECTION_WINDOW, Piece, ReceivedBody};
+use crate::stream::{FrameReceiver, FrameSender, Role};
+
+/// What one connection may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Data, in bytes, that one flow may have under way to us before its reader took it. Also the bound on what a reader
+    /// that does not read costs us.
+    pub stream_window: u32,
+    /// Largest frame we take, in bytes.
+    pub frame: u32,
+    /// Sent and not yet taken by the connection, in bytes per stream.
+    pub send_buffer: usize,
+    pub streams: u32,
+    /// A peer that leaves a ping unanswered for `pong_within` is gone.
+    pub ping_every: Duration,
+    pub pong_within: Duration,
+}
+
+/// What a server does with the calls of a connection.
+pub trait Answer: Clone + Send + 'static {
+    /// Whether [`Self::tunnel`] takes this call; all others are for [`Self::call`].
+    fn is_tunnel(&self, head: &Parts) -> bool;
+
+    fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) -> impl Future<Output = ()> + Send;
+
+    fn call(&self, request: Request<ReceivedBody>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Serves a connection to its end. Once `stopping` is cancelled it takes no new calls and ends with the last one.
+pub async fn serve<I>(
+    io: I,
+    limits: &Limits,
+    answer: &impl Answer,
+    stopping: CancellationToken,
+) -> Result<(), h2::Error>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let handshake = h2::server::Builder::new()
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(limits.frame)
+        .max_send_buffer_size(limits.send_buffer)
+        .max_concurrent_streams(limits.streams)
+        // flows that are cancelled all at once are normal (facts/telepresence-wire.md §1)
+        .max_pending_accept_reset_streams(4096)
+        .max_local_error_reset_streams(Some(4096))
+        .handshake(io);
+    let mut connection = tokio::select! {
+        connection = handshake => connection?,
+        () = stopping.cancelled() => return Ok(()),
+    };
+    let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), limits.ping_every, limits.pong_within));
+    let mut goodbye = false;
+    loop {
+        let accepted = tokio::select! {
+            accepted = connection.accept() => accepted,
+            () = &mut gone => return Ok(()),
+            () = stopping.cancelled(), if !goodbye => {
+                goodbye = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+        };
+        let Some(accepted) = accepted else { return Ok(()) };
+        let (request, respond) = accepted?;
+        tokio::spawn(one(answer.clone(), request, respond));
+    }
+}
+
+async fn one(answer: impl Answer, request: Request<RecvStream>, mut respond: SendResponse<Piece>) {
+    let (head, body) = request.into_parts();
+    if answer.is_tunnel(&head) {
+        let mut response = Response::new(());
+        let grpc = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+        // the other case: the peer has cancelled already
+        if let Ok(stream) = respond.send_response(response, false) {
+            answer.tunnel(FrameReceiver::new(body), FrameSender::new(stream, Role::Answerer)).await;
+        }
+        return;
+    }
+    let request = Request::from_parts(head, ReceivedBody::new(body));
+    let response = tokio::select! {
+        response = answer.call(request) => response,
+        _ = std::future::poll_fn(|cx| respond.poll_reset(cx)) => return,
+    };
+    if let Err(error) = reply(response, respond).await {
+        tracing::debug!(%error, "a reply could not be sent");
+    }
+}
+
+async fn reply(response: Response<Body>, mut respond: SendResponse<Piece>) -> Result<(), h2::Error> {
+    let (head, body) = response.into_parts();
+    let ended = body.is_end_stream();
+    let stream = respond.send_response(Response::from_parts(head, ()), ended)?;
+    if ended { Ok(()) } else { send_body::<Body>(body, stream).await }
+}

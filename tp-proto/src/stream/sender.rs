@@ -1,0 +1,124 @@
+//! The sending half: frames go to the HTTP/2 connection without a task or a queue of ours in between.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use h2::SendStream;
+use http::HeaderMap;
+use tonic::Status;
+use tp_core::tunnel::Frame;
+
+use super::Role;
+use crate::http2::Piece;
+
+/// Sends frames; dropping it half-closes the gRPC stream (opener) or ends the call (answerer). What was sent before
+/// arrives before.
+#[derive(Debug)]
+pub struct FrameSender {
+    stream: SendStream<Piece>,
+    role: Role,
+    /// Of a frame, what there was no room for yet.
+    rest: Option<Piece>,
+    ended: bool,
+}
+
+/// The peer is gone: nothing can be sent any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the peer ended the tunnel stream")]
+pub struct PeerGone;
+
+impl FrameSender {
+    pub(crate) fn new(stream: SendStream<Piece>, role: Role) -> Self {
+        Self { stream, role, rest: None, ended: false }
+    }
+
+    /// Waits until there is room for the whole frame. If the future is dropped meanwhile, the rest of the frame goes
+    /// before the next one.
+    pub async fn send(&mut self, frame: Frame) -> Result<(), PeerGone> {
+        std::future::poll_fn(|cx| self.poll_room(cx)).await?;
+        self.start(frame)?;
+        std::future::poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    /// Ready when the last frame has been taken.
+    pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerGone>> {
+        while self.rest.is_some() {
+            if self.stream.capacity() == 0 {
+                match ready!(self.stream.poll_capacity(cx)) {
+                    Some(Ok(_)) => {}
+                    Some(Err(_)) | None => return Poll::Ready(Err(PeerGone)),
+                }
+            }
+            self.push()?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// After [`Self::poll_room`]: takes a frame, and sends of it what there is room for.
+    pub(super) fn start(&mut self, frame: Frame) -> Result<(), PeerGone> {
+        let piece = Piece::message(frame);
+        self.stream.reserve_capacity(piece.remaining());
+        self.rest = Some(piece);
+        self.push()
+    }
+
+    fn push(&mut self) -> Result<(), PeerGone> {
+        let Some(mut piece) = self.rest.take() else { return Ok(()) };
+        let room = self.stream.capacity();
+        if room == 0 {
+            self.rest = Some(piece);
+            return Ok(());
+        }
+        let now = if room >= piece.remaining() {
+            piece
+        } else {
+            let now = piece.split_to(room);
+            self.rest = Some(piece);
+            now
+        };
+        self.stream.send_data(now, false).map_err(|_| PeerGone)
+    }
+
+    /// Ends the call with a status; only an answerer can say one.
+    pub fn fail(mut self, status: &Status) {
+        self.end(status);
+    }
+
+    /// Completes when the peer no longer takes frames.
+    pub async fn closed(&mut self) {
+        let _ = std::future::poll_fn(|cx| self.stream.poll_reset(cx)).await;
+    }
+
+    /// Says that no more frames come.
+    pub(super) fn finish(&mut self) {
+        self.end(&Status::ok(""));
+    }
+
+    fn end(&mut self, status: &Status) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        if self.rest.is_some() {
+            // half a frame was sent, and nobody waits for room for the rest: the stream cannot go on
+            return self.stream.send_reset(h2::Reason::CANCEL);
+        }
+        // in each case: a peer that is gone does not need to hear it
+        match self.role {
+            Role::Opener => {
+                let _ = self.stream.send_data(Piece::plain(Bytes::new()), true);
+            }
+            Role::Answerer => {
+                let mut trailers = HeaderMap::new();
+                if status.add_header(&mut trailers).is_ok() {
+                    let _ = self.stream.send_trailers(trailers);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for FrameSender {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
