@@ -122,7 +122,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 fn measured(options: &Options) -> Result<Run> {
     let programs = match &options.programs {
         Some(dir) => dir.clone(),
-        None => build::of_profile(&options.profile, options.has(Setting::Kube))?,
+        None => build::of_profile(&options.profile)?,
     };
     let test = match &options.test {
         Some(test) => Some(test.clone()),

@@ -16,11 +16,8 @@ pub(crate) fn release() -> Result<()> {
     Ok(())
 }
 
-/// With one of cargo's profiles; for this machine alone, or for the cluster too.
-pub(crate) fn of_profile(profile: &str, cluster: bool) -> Result<PathBuf> {
-    if cluster {
-        return build(profile);
-    }
+/// With any of cargo's profiles, for this machine alone.
+pub(crate) fn of_profile(profile: &str) -> Result<PathBuf> {
     sh::run(&mut sh::cmd(&format!("cargo build --quiet --profile {profile} {ALL}")))?;
     Ok(dir(profile))
 }

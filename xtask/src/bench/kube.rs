@@ -63,7 +63,7 @@ pub(crate) fn site(
     let dir = dir.join(NAME);
     fs::create_dir_all(&dir)?;
     let lab = Lab::up()?;
-    lab.image(&programs.path("static/tp-traffic"), &dir)?;
+    lab.image(programs, &dir)?;
     let kubeconfig = lab.kubeconfig();
     let workstation = |n: usize, name: &str| -> Result<Namespace> {
         let workstation = Namespace::new(name, &dir, API_SERVER)?;
@@ -147,12 +147,15 @@ impl Lab {
         self.cache.join("bin").join(name).display().to_string()
     }
 
-    /// Our program as an image on the node.
-    fn image(&self, program: &Path, dir: &Path) -> Result<()> {
+    /// The very program that is measured elsewhere, with the libraries it needs, as an image on the node.
+    fn image(&self, programs: &Programs, dir: &Path) -> Result<()> {
         let archive = dir.join("tp-traffic.tar").display().to_string();
-        let file = format!("{}:/tp-traffic:755", program.display());
         let mut make = Command::new(self.tool("mkimage"));
-        make.args(["-o", &archive, "-ref", IMAGE, "-entrypoint", "/tp-traffic", &file]);
+        make.args(["-o", &archive, "-ref", IMAGE, "-entrypoint", "/tp-traffic"]);
+        let program = programs.word("tp-traffic");
+        let listed = sh::read(Command::new("ldd").arg(&program))?;
+        make.arg(format!("{program}:/tp-traffic:755"));
+        make.args(libraries(&listed).map(|file| format!("{file}:{file}:755")));
         sh::read(&mut make)?;
         let mut load = Command::new(self.scripts.join("load-image"));
         sh::read(load.arg(&archive).env("LAB", LAB).env("KL", &self.cache)).map(drop)
@@ -188,5 +191,21 @@ impl Drop for Lab {
     fn drop(&mut self) {
         drop(self.alive.take());
         let _ = self.holder.wait();
+    }
+}
+
+/// The files that `ldd` names.
+fn libraries(listed: &str) -> impl Iterator<Item = &str> {
+    listed.split_whitespace().filter(|word| word.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_of_a_program() {
+        let listed = "\tlinux-vdso.so.1 (0x00007ffc)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x00007f)\n\t/lib64/ld.so.2 (0x7f)\n";
+        assert_eq!(libraries(listed).collect::<Vec<_>>(), ["/lib/x/libc.so.6", "/lib64/ld.so.2"]);
     }
 }

@@ -15,6 +15,8 @@ use crate::sh;
 const HOLD: &str = r#"
 trap '' INT TERM HUP
 ip netns add "$1" && ip -n "$1" link set lo up || exit 1
+# thousands of connections a second would else run out of ports
+nsenter --net="/run/netns/$1" sysctl -qw net.ipv4.tcp_tw_reuse=1
 nsenter --net="/run/netns/$1" unshare --mount --propagation private sh -c '
     for d in /run/dbus /run/systemd /run/nscd /var/run/nscd; do [ -d "$d" ] && mount -t tmpfs none "$d"; done
     f=$(readlink -m /etc/resolv.conf); mkdir -p "$(dirname "$f")"; [ -e "$f" ] || : >"$f"

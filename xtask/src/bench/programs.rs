@@ -11,14 +11,10 @@ impl Programs {
     /// Copies those that are there from `from` to below `to`.
     pub(crate) fn stage(from: &Path, to: &Path) -> Result<Self> {
         let to = to.join("programs");
-        fs::create_dir_all(to.join("static"))?;
+        fs::create_dir_all(&to)?;
         for program in ["tp", "tp-daemon", "tp-traffic", "tp-probe"] {
             fs::copy(from.join(program), to.join(program))
                 .with_context(|| format!("no {program} in {}", from.display()))?;
-        }
-        let fixed = from.join("static/tp-traffic");
-        if fixed.exists() {
-            fs::copy(fixed, to.join("static/tp-traffic"))?;
         }
         Ok(Self(to))
     }
