@@ -55,6 +55,8 @@ counts! {
     RecursionRefused = "from_app.recursion_refused",
     /// Of a TCP connection that nobody knows: answered with a reset, unless it is one.
     UnknownSegment = "tun.unknown_segment",
+    /// TCP data that nobody has made room for: ignored, the app's kernel would not send it.
+    BehindTheWindow = "tun.behind_the_window",
     /// Part of a datagram that is larger than the MTU.
     Fragment = "tun.fragment",
     /// About something that we have sent to an app.

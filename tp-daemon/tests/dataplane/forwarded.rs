@@ -9,7 +9,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::far_end::{CLOSED, COUNT, ECHO, HOST_ABSENT};
-use crate::site::{Site, V4, V6, at, both, echoes, eventually, sh, site};
+use crate::site::{Site, V4, V6, at, both, echoes, eventually, sh};
 use crate::udp;
 
 pub(crate) const NODE_V4: &str = "172.30.0.2";

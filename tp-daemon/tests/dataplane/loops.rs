@@ -94,7 +94,7 @@ fn dial_udp(to: SocketAddr) -> ErrorKind {
 async fn echo(arrival: Arrival) {
     let Arrival::Tcp(held) = arrival else { return };
     let stream = held.admit().await.unwrap();
-    let (mut read, mut write) = stream.into_split();
+    let (mut read, mut write) = tokio::io::split(stream);
     tokio::io::copy(&mut read, &mut write).await.unwrap();
 }
 

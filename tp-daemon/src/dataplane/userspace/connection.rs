@@ -16,6 +16,7 @@ use smoltcp::wire::{HardwareAddress, IpAddress, IpListenEndpoint};
 use tp_core::flow::Flow;
 use tp_core::tunnel::MAX_DATA;
 
+use crate::dataplane::counts::Count;
 use crate::dataplane::userspace::memory::Tcp;
 use crate::dataplane::userspace::parse::Segment;
 use crate::dataplane::userspace::shared::Shared;
@@ -46,6 +47,8 @@ struct State {
     interface: Interface,
     tcp: Tcp,
     mtu: u32,
+    /// Bytes that have left the receive ring.
+    taken: u32,
     /// The time at which the timers look at us next.
     scheduled: Option<Instant>,
     /// By the app, or because the app has gone.
@@ -80,7 +83,8 @@ impl Connection {
         })
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let heard = Instant::now();
-        let state = State { interface, tcp, mtu: MTU, scheduled: None, reset: false, orphan: None, heard };
+        let state =
+            State { interface, tcp, mtu: MTU, taken: 0, scheduled: None, reset: false, orphan: None, heard };
         Ok(Arc::new(Self { flow, seq, shared: Arc::clone(shared), state: Mutex::new(state) }))
     }
 
@@ -90,9 +94,14 @@ impl Connection {
             state.heard = Instant::now();
             let unwanted = segment.payload > 0 && state.orphan.is_some();
             let (now, wire) = (self.shared.stack_time(), &self.shared.wire);
-            let State { interface, tcp, mtu, .. } = state;
+            let State { interface, tcp, mtu, taken, .. } = state;
+            let next_of_ring = self.seq.wrapping_add(1).wrapping_add(*taken);
             let reset = tcp.with(|set, handle| {
                 let socket = set.get_mut::<Socket<'_>>(handle);
+                if segment.ends_behind(next_of_ring, socket.recv_capacity()) {
+                    self.shared.counts().up(Count::BehindTheWindow);
+                    return false;
+                }
                 socket.set_ack_delay((segment.payload < LARGE).then_some(ACK_DELAY));
                 if unwanted {
                     socket.abort();
@@ -125,27 +134,12 @@ impl Connection {
         cx: &mut Context<'_>,
         most: usize,
     ) -> Poll<io::Result<Option<Bytes>>> {
-        self.on_socket(|socket, reset| {
-            let mut bytes = BytesMut::with_capacity(socket.recv_queue().min(most).min(MAX_DATA));
-            loop {
-                let room = bytes.capacity() - bytes.len();
-                let taken = socket.recv(|ring| {
-                    let part = &ring[..ring.len().min(room)];
-                    bytes.put_slice(part);
-                    (part.len(), part.len())
-                });
-                match taken {
-                    // the ring's end is not the data's
-                    Ok(1..) if bytes.len() < bytes.capacity() => {}
-                    _ if !bytes.is_empty() => return Poll::Ready(Ok(Some(bytes.freeze()))),
-                    Ok(_) => {
-                        socket.register_recv_waker(cx.waker());
-                        return Poll::Pending;
-                    }
-                    Err(RecvError::Finished) if !reset => return Poll::Ready(Ok(None)),
-                    Err(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
-                }
+        self.with(|state| {
+            let read = state.tcp.with(|set, handle| read(set.get_mut(handle), state.reset, cx, most));
+            if let Poll::Ready(Ok(Some(bytes))) = &read {
+                state.taken = state.taken.wrapping_add(u32::try_from(bytes.len()).unwrap_or(0));
             }
+            read
         })
     }
 
@@ -291,6 +285,34 @@ impl Connection {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read(
+    socket: &mut Socket<'_>,
+    reset: bool,
+    cx: &mut Context<'_>,
+    most: usize,
+) -> Poll<io::Result<Option<Bytes>>> {
+    let mut bytes = BytesMut::with_capacity(socket.recv_queue().min(most).min(MAX_DATA));
+    loop {
+        let room = bytes.capacity() - bytes.len();
+        let taken = socket.recv(|ring| {
+            let part = &ring[..ring.len().min(room)];
+            bytes.put_slice(part);
+            (part.len(), part.len())
+        });
+        match taken {
+            // the ring's end is not the data's
+            Ok(1..) if bytes.len() < bytes.capacity() => {}
+            _ if !bytes.is_empty() => return Poll::Ready(Ok(Some(bytes.freeze()))),
+            Ok(_) => {
+                socket.register_recv_waker(cx.waker());
+                return Poll::Pending;
+            }
+            Err(RecvError::Finished) if !reset => return Poll::Ready(Ok(None)),
+            Err(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
     }
 }
 

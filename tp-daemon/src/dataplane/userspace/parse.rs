@@ -55,6 +55,20 @@ pub(super) enum About {
     Other,
 }
 
+impl Segment {
+    /// Whether it has bytes that a ring of that size, which begins with `next`, has no place for. smoltcp (0.14) takes the
+    /// window of its SYN for scaled, so a sender who does not care for windows would get it to fail.
+    pub(super) fn ends_behind(&self, next: u32, ring: usize) -> bool {
+        let (end, edge) = (self.seq.wrapping_add(size(self.payload)), next.wrapping_add(size(ring)));
+        self.payload > 0 && end.wrapping_sub(edge).cast_signed() > 0
+    }
+}
+
+/// Of a packet or a ring: never so large.
+fn size(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const FIN: u8 = 0x01;

@@ -110,7 +110,6 @@ fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
         // its flow could not be started
         Verdict::Late => return shared.counts().up(Count::Late),
     };
-    shared.counts().up(if flow.proto == Proto::Tcp { Count::SynHeld } else { Count::UdpHeld });
     if shared.guard.node_side().is_empty() {
         return arrive(shared, flow, id);
     }
@@ -127,6 +126,7 @@ fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
 }
 
 fn arrive(shared: &Arc<Shared>, flow: Flow, id: Id) {
+    shared.counts().up(if flow.proto == Proto::Tcp { Count::SynHeld } else { Count::UdpHeld });
     let cluster = shared.cluster_address(&flow);
     let hold = Box::new(HeldFlow { shared: Arc::clone(shared), flow, id });
     let arrival = match flow.proto {

@@ -184,8 +184,6 @@ async fn play(v4: bool, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
-
     #[test]
     fn any_segments_in_any_order_end_in_peace(v4: bool, steps in proptest::collection::vec(step(), 0..60)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -217,6 +215,34 @@ proptest! {
             }
         });
     }
+}
+
+/// The first window that we say is not scaled, but smoltcp believes so.
+#[test]
+fn data_behind_the_window_are_ignored() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut bench = Bench::new();
+        let (_stream, ours) = bench.connect(true).await;
+        let far = FIRST.wrapping_add(1 + 260_416);
+        bench.take(&segment(true, ACK, far, ours, 65_000, &[], &[7; 1729]));
+        let mut next = FIRST.wrapping_add(1);
+        for _ in 0..10 {
+            bench.take(&segment(true, ACK, next, ours, 65_000, &[], &[7; 60_000]));
+            next = next.wrapping_add(60_000);
+        }
+        assert_eq!(
+            bench
+                .shared
+                .counts()
+                .moved()
+                .iter()
+                .find(|(name, _)| *name == "tun.behind_the_window")
+                .unwrap()
+                .1,
+            7
+        );
+    });
 }
 
 #[test]
