@@ -41,6 +41,10 @@ pub struct ManagerArgs {
     #[arg(long, env = "LOG_LEVEL", default_value = "info")]
     pub log_level: String,
 
+    /// Open no sinks for `tp bench`
+    #[arg(long, env = "TP_NO_BENCH_SINK")]
+    pub no_bench_sink: bool,
+
     #[command(flatten)]
     pub standalone: StandaloneArgs,
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! `tp-traffic manager`: serves clients in a cluster, or standalone.
 
 mod agents;
+mod bench;
 mod cluster;
 mod dial;
 mod dns;
@@ -49,6 +50,7 @@ struct Shared {
     cluster: Cluster,
     names: Names,
     policy: Policy,
+    sinks: bench::Sinks,
     client_config: Option<PathBuf>,
     /// UID of the manager's namespace; all zero until it is known.
     cluster_id: watch::Receiver<String>,
@@ -85,6 +87,8 @@ struct Place {
     cluster_id: watch::Receiver<String>,
     names: Names,
     policy: Policy,
+    /// Where clients find a sink.
+    offer: bench::Offer,
     /// How clients get in; `None` in a cluster, where the API server has let them in.
     entrance: Option<standalone::Entrance>,
 }
@@ -123,6 +127,7 @@ pub async fn start(args: &ManagerArgs, log_level: LevelHandle) -> Result<Running
         cluster: Cluster::new(Fixed { manager_port: address.port(), ..place.fixed }, place.networks),
         names: place.names,
         policy: place.policy,
+        sinks: bench::Sinks::new((!args.no_bench_sink).then_some(place.offer)),
         client_config: args.client.client_config.clone(),
         cluster_id: place.cluster_id,
         log_level,

@@ -6,7 +6,7 @@ mod conversation;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -31,9 +31,13 @@ pub struct Sink {
     used: Arc<Used>,
 }
 
-/// Grows with everything that is done with the sink.
+/// What is done with the sink.
 #[derive(Debug, Default)]
-struct Used(AtomicU64);
+struct Used {
+    /// Grows with everything.
+    things: AtomicU64,
+    open: AtomicUsize,
+}
 
 /// `tp-traffic sink`: serves until the process is ended.
 pub async fn run(listen: SocketAddr) -> Result<()> {
@@ -62,6 +66,24 @@ impl Sink {
         Ok(Self { tcp, udp, address, connections, used: Arc::default() })
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends when for so long nothing has been done with the sink and no connection is open.
+    pub(crate) fn unused(&self, long: Duration) -> impl Future<Output = ()> + use<> {
+        let used = Arc::clone(&self.used);
+        async move {
+            loop {
+                let before = used.things.load(Ordering::Relaxed);
+                tokio::time::sleep(long).await;
+                if used.open.load(Ordering::Relaxed) == 0 && used.things.load(Ordering::Relaxed) == before {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Serves until `end`; then nothing is left of it.
     pub(crate) async fn serve(self, end: impl Future<Output = ()>) {
         let tasks = TaskTracker::new();
@@ -83,10 +105,11 @@ impl Sink {
             match (accepted, Arc::clone(&room).try_acquire_owned()) {
                 (Ok((stream, _)), Ok(slot)) => {
                     let used = Arc::clone(&self.used);
+                    used.open.fetch_add(1, Ordering::Relaxed);
                     tasks.spawn(async move {
                         // the peer sees for itself that the connection broke
                         let _ = conversation::hold(stream).await;
-                        used.count();
+                        used.open.fetch_sub(1, Ordering::Relaxed);
                         drop(slot);
                     });
                 }
@@ -118,6 +141,87 @@ impl Sink {
 
 impl Used {
     fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.things.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+    use tokio::time::timeout;
+    use tp_core::sink::Blocks;
+
+    use super::*;
+
+    /// A sink that serves until the returned sender is dropped.
+    fn serving() -> (SocketAddr, tokio::sync::oneshot::Sender<()>) {
+        let sink = Sink::bind(([127, 0, 0, 1], 0).into(), 2).unwrap();
+        let (address, (stop, stopped)) = (sink.address(), tokio::sync::oneshot::channel());
+        tokio::spawn(sink.serve(async { drop(stopped.await) }));
+        (address, stop)
+    }
+
+    /// All that comes back of `bytes`, until the sink closes.
+    async fn answer(to: SocketAddr, bytes: &[u8], half_close: bool) -> Vec<u8> {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        if half_close {
+            stream.shutdown().await.unwrap();
+        }
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).await.unwrap();
+        all
+    }
+
+    #[tokio::test]
+    async fn every_mode_does_what_it_is_for() {
+        let (to, _stop) = serving();
+        assert_eq!(answer(to, b"d12345", true).await, 5u64.to_be_bytes());
+        let blocks = [b"b", &Blocks::block()[..], &Blocks::END].concat();
+        assert_eq!(answer(to, &blocks, false).await, (blocks.len() as u64 - 1).to_be_bytes());
+        assert_eq!(answer(to, b"ehello", true).await, b"hello");
+        assert_eq!(answer(to, b"t\x01\x02\x00", false).await, [1, 2, 0]);
+        for nothing in [&b"x"[..], b"?what", b"bab", b""] {
+            assert_eq!(answer(to, nothing, true).await, b"", "{nothing:?}");
+        }
+        // a source stops when it is told
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(b"s").await.unwrap();
+        stream.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
+        stream.write_all(b"!").await.unwrap();
+        let rest = timeout(Duration::from_secs(10), stream.read_to_end(&mut Vec::new())).await;
+        rest.expect("it stops").unwrap();
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_allowed_are_closed_at_once() {
+        let (to, _stop) = serving();
+        let mut held = Vec::new();
+        for _ in 0..2 {
+            let mut stream = TcpStream::connect(to).await.unwrap();
+            stream.write_all(b"t\x01").await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+            held.push(stream);
+        }
+        let mut third = TcpStream::connect(to).await.unwrap();
+        assert!(matches!(third.read(&mut [0]).await, Ok(0) | Err(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_sink_is_unused_when_nobody_holds_a_connection() {
+        let sink = Sink::bind(([127, 0, 0, 1], 0).into(), 2).unwrap();
+        let long = Duration::from_secs(600);
+        let used = Arc::clone(&sink.used);
+        let unused = tokio::spawn(sink.unused(long));
+        used.open.store(1, Ordering::Relaxed);
+        tokio::time::sleep(long * 3).await;
+        assert!(!unused.is_finished(), "a connection is open");
+        used.open.store(0, Ordering::Relaxed);
+        used.count();
+        tokio::time::sleep(long / 2).await;
+        assert!(!unused.is_finished(), "it has just been used");
+        tokio::time::sleep(long * 2).await;
+        assert!(unused.is_finished());
     }
 }

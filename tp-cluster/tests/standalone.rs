@@ -3,6 +3,8 @@
 
 #[path = "standalone/agents.rs"]
 mod agents;
+#[path = "standalone/bench.rs"]
+mod bench;
 #[path = "standalone/dial.rs"]
 mod dial;
 #[path = "standalone/entrance.rs"]

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 
 use tp_core::config::Config;
-use tp_proto::daemon::{ConnectRequest, StatusReply};
+use tp_proto::daemon::{ConnectRequest, Sink, StatusReply};
 
 use crate::dataplane::{Choice, MapDump};
 use crate::failure::Failure;
@@ -45,6 +45,9 @@ pub trait Session: Send + Sync + 'static {
 
     /// The settings that hold.
     fn config(&self) -> Config;
+
+    /// Something to measure against, at the other end.
+    fn open_sink(&self) -> impl Future<Output = Result<Sink, Failure>> + Send;
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>>;
 

@@ -7,6 +7,7 @@ mod drive;
 mod follow;
 mod lookup;
 mod reach;
+mod sink;
 mod survey;
 mod way;
 
@@ -91,6 +92,7 @@ pub struct Status {
 /// A standing connection. Dropping it leaves without saying goodbye; use [`Session::quit`].
 pub struct Session {
     facts: Facts,
+    peer: arrive::Peer,
     shared: Arc<Shared>,
     flows: Flows,
     exits: Exits,
@@ -255,7 +257,7 @@ pub async fn connect<D: Dataplane>(
         recursion_block: config.routing.recursion_block,
         settings,
     };
-    Ok(Session { facts, shared, flows, exits, addresses, dns, quit, driver, serving })
+    Ok(Session { facts, peer, shared, flows, exits, addresses, dns, quit, driver, serving })
 }
 
 /// Agents of the workloads that `--proxy-via` names.

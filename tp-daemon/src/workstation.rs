@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use tp_core::config::Config;
 use tp_core::tun_addresses::{pick_v4, pick_v6};
 use tp_core::udp_flows::Limits;
-use tp_proto::daemon::{ConnectRequest, StatusReply};
+use tp_proto::daemon::{ConnectRequest, Sink, StatusReply};
 
 use crate::backend::{Backend, Session, ThreadWork};
 use crate::dataplane::{self, AnyDataplane, AnyPrepared, Choice, MapDump};
@@ -114,6 +114,10 @@ impl Session for Connection {
 
     fn config(&self) -> Config {
         self.session.config()
+    }
+
+    async fn open_sink(&self) -> Result<Sink, Failure> {
+        self.session.open_sink().await
     }
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {

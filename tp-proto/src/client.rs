@@ -15,6 +15,7 @@ pub use dial::{Dial, OpenError};
 pub use pool::{Slot, Tunnels};
 
 pub type ManagerClient = crate::manager::manager_client::ManagerClient<Channel>;
+pub type BenchClient = crate::bench::bench_client::BenchClient<Channel>;
 pub type AgentClient = crate::agent::agent_client::AgentClient<Channel>;
 
 /// Adds `authorization: Bearer TOKEN` to each call. A manager in a cluster needs none: the API server authenticated us.
@@ -42,6 +43,11 @@ pub async fn channel(connector: Arc<dyn Connector>, auth: Auth) -> io::Result<Ch
 /// A manager client over `channel` with the message size limit of [`MAX_MESSAGE`].
 pub fn manager(channel: Channel) -> ManagerClient {
     ManagerClient::new(channel).max_decoding_message_size(MAX_MESSAGE)
+}
+
+/// What a manager of ours offers beside.
+pub fn bench(channel: Channel) -> BenchClient {
+    BenchClient::new(channel)
 }
 
 /// The same for an agent.

@@ -1,4 +1,5 @@
 //! Connecting and disconnecting: what a user sees, and what is left on the machine.
+mod bench;
 mod configuration;
 mod dataplanes;
 pub mod doctor;
@@ -52,6 +53,7 @@ pub fn own_trials(site: &Arc<Standalone>) -> Vec<Trial> {
         configuration::CASES,
         dataplanes::CASES,
         doctor::CASES,
+        bench::CASES,
     ]
     .concat();
     let all = [all, vpn::cases(), load::cases()].concat();

@@ -87,10 +87,13 @@ impl View {
     }
 
     pub(super) fn text(&self) -> String {
-        let mut all = vec![("Target", self.target.clone())];
-        if let Some(connection) = &self.connection {
-            all.extend(connection.fields());
-        }
+        let all = match &self.connection {
+            None => vec![("Target", self.target.clone())],
+            Some(connection) => {
+                let target = ("Target", format!("{}, the manager's own sink", self.target));
+                [vec![target], connection.fields()].concat()
+            }
+        };
         let mut text = fields(&all);
         if !self.results.is_empty() {
             let header = ["CASE", "RATE", "P50", "P99", "REMARK"].map(str::to_owned).to_vec();
@@ -185,3 +188,6 @@ fn failures(failed: usize, error: Option<&str>) -> String {
         (failed, Some(error)) => format!("{failed} failed: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

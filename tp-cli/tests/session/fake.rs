@@ -12,7 +12,7 @@ use tp_daemon::dataplane::dump::{MapDump, OutcomeRow, Rows};
 use tp_daemon::failure::Failure;
 use tp_daemon::progress::Progress;
 use tp_proto::daemon::connect_request::Target;
-use tp_proto::daemon::{ConnectRequest, DnsStatus, StatusReply};
+use tp_proto::daemon::{ConnectRequest, DnsStatus, Sink, StatusReply};
 
 /// A manager that never answers.
 pub(crate) const SLOW: &str = "tp://slow";
@@ -101,6 +101,11 @@ impl Session for Connection {
         let mut config = Config::merge([&manager]);
         config.notes.push("the manager said something odd".to_owned());
         config
+    }
+
+    async fn open_sink(&self) -> Result<Sink, Failure> {
+        let error = io::Error::other("traffic-manager (tp) v0.1.0 has no sink");
+        Err(Failure::new(error, "measure something else"))
     }
 
     fn dump(&self, map: Option<&str>) -> io::Result<Vec<MapDump>> {

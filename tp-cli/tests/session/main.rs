@@ -1,6 +1,7 @@
 //! The commands against a real daemon process in network namespaces, with a fake workstation in it. Needs root.
 #![expect(clippy::unwrap_used, reason = "tests, though not marked so: this program has a main of its own")]
 
+mod bench;
 mod cases;
 mod config;
 mod doctor;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
             })
         })
     };
-    let trials = [cases::CASES, config::CASES, doctor::CASES, process::CASES, refusals::CASES]
+    let trials = [bench::CASES, cases::CASES, config::CASES, doctor::CASES, process::CASES, refusals::CASES]
         .concat()
         .into_iter()
         .map(trial)

@@ -6,6 +6,10 @@
   value: {{ int .Values.apiPort | quote }}
 - name: GRPC_MAX_RECEIVE_SIZE
   value: {{ .Values.grpc.maxReceiveSize | quote }}
+{{- if not .Values.benchSink }}
+- name: TP_NO_BENCH_SINK
+  value: "true"
+{{- end }}
 - name: POD_CIDR_STRATEGY
   value: {{ .Values.podCIDRStrategy | quote }}
 {{- with .Values.podCIDRs }}

@@ -20,21 +20,25 @@ use tonic::server::NamedService;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::ServiceExt;
+use tp_proto::bench::bench_server::BenchServer;
 use tp_proto::http2::{Answer, ReceivedBody};
 use tp_proto::manager::manager_server::ManagerServer;
 use tp_proto::stream::{FrameReceiver, FrameSender};
 
 use super::Shared;
+use super::bench::BenchService;
 use super::service::Service;
 use super::tunnel;
 
 type Grpc = ManagerServer<Service>;
+type Bench = BenchServer<BenchService>;
 type Health = HealthServer<HealthService>;
 
 /// Serves the requests of all connections.
 #[derive(Clone)]
 pub(super) struct Front {
     manager: Grpc,
+    bench: Bench,
     health: Health,
     shared: Arc<Shared>,
     max_message: usize,
@@ -47,7 +51,8 @@ impl Front {
         // the empty service name is SERVING from the start, which is all that a kubelet asks for
         let health = HealthService::from_health_reporter(HealthReporter::new());
         let manager = ManagerServer::new(Service(Arc::clone(&shared))).max_decoding_message_size(max_message);
-        Self { manager, health: HealthServer::new(health), shared, max_message, token }
+        let bench = BenchServer::new(BenchService(Arc::clone(&shared)));
+        Self { manager, bench, health: HealthServer::new(health), shared, max_message, token }
     }
 
     fn is_admitted(&self, headers: &HeaderMap) -> bool {
@@ -106,6 +111,9 @@ where
         }
         if is_for::<Grpc>(path) {
             return Box::pin(self.manager.call(request));
+        }
+        if is_for::<Bench>(path) {
+            return Box::pin(self.bench.clone().oneshot(request));
         }
         Box::pin(async { Ok(Status::unimplemented("no such service").into_http()) })
     }

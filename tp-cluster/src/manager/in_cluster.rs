@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use anyhow::{Context, Result};
 use tp_core::lookup::{ResolvConf, SearchPath};
 
+use super::bench::Offer;
 use super::cluster::Fixed;
 use super::dns::{Hosts, Names, Upstream};
 use super::kube::{self, Surroundings};
@@ -37,6 +38,10 @@ pub(super) async fn place(args: &ManagerArgs) -> Result<Place> {
         cluster_domain: names.domain().to_owned(),
         client: args.client.clone(),
     };
+    let offer = Offer {
+        addresses: vec![manager_ip],
+        name: format!("traffic-manager.{}.svc.{}", around.manager_namespace, names.domain()),
+    };
     Ok(Place {
         listen: SocketAddr::new(everywhere(), args.cluster.server_port),
         fixed,
@@ -44,6 +49,7 @@ pub(super) async fn place(args: &ManagerArgs) -> Result<Place> {
         cluster_id: kube::cluster_id(&client, &around.manager_namespace, NO_CLUSTER_ID),
         names,
         policy: Policy::Cluster,
+        offer,
         entrance: None,
     })
 }

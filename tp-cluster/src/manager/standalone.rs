@@ -9,10 +9,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tp_core::join::{JoinUrl, Security};
 use tp_core::lookup::{ResolvConf, SearchPath};
 
+use super::bench::Offer;
 use super::cluster::{Fixed, Networks};
 use super::dns::{Hosts, Names, Upstream};
 use super::policy::Policy;
@@ -49,11 +51,13 @@ fn entrance(args: &StandaloneArgs) -> Result<Entrance> {
 /// All of a standalone manager that differs from one in a cluster.
 pub(super) fn place(args: &ManagerArgs) -> Result<Place> {
     let alone = &args.standalone;
-    let names = names(alone)?;
+    let manager_ip = reachable(alone.listen.ip());
+    let names = names(alone, manager_ip)?;
     let networks = networks(alone)?;
-    let routed = alone.subnets.iter().chain(&args.client.also_proxy.0);
+    let routed: Vec<IpNet> = alone.subnets.iter().chain(&args.client.also_proxy.0).copied().collect();
+    let offer = Offer { addresses: in_served(&routed), name: own_name(alone) };
     let fixed = Fixed {
-        manager_ip: reachable(alone.listen.ip()),
+        manager_ip,
         manager_port: alone.listen.port(),
         cluster_domain: names.domain().to_owned(),
         client: args.client.clone(),
@@ -64,7 +68,8 @@ pub(super) fn place(args: &ManagerArgs) -> Result<Place> {
         networks: watch::channel(Some(networks)).1,
         cluster_id: watch::channel(NO_CLUSTER_ID.to_owned()).1,
         names,
-        policy: Policy::Only(routed.copied().collect()),
+        policy: Policy::Only(routed),
+        offer,
         entrance: Some(entrance(alone)?),
     })
 }
@@ -83,7 +88,7 @@ fn networks(args: &StandaloneArgs) -> Result<Networks> {
     })
 }
 
-fn names(args: &StandaloneArgs) -> Result<Names> {
+fn names(args: &StandaloneArgs, manager_ip: IpAddr) -> Result<Names> {
     let conf = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let conf = ResolvConf::parse(&conf);
     let servers = if args.dns.is_empty() {
@@ -92,9 +97,30 @@ fn names(args: &StandaloneArgs) -> Result<Names> {
         args.dns.clone()
     };
     let hosts = Hosts::new(&args.hosts)
-        .map_err(|name| anyhow::anyhow!("--host: {name:?} is no DNS name\n\nhint: --host NAME=ADDRESS"))?;
+        .map_err(|name| anyhow::anyhow!("--host: {name:?} is no DNS name\n\nhint: --host NAME=ADDRESS"))?
+        .with_own(&own_name(args), manager_ip);
     let path = SearchPath::new(&args.cluster_domain, &conf);
     Ok(Names::new(path, hosts, Upstream::new(&servers), !args.dns.is_empty()))
+}
+
+/// This manager's own name, for its clients.
+fn own_name(args: &StandaloneArgs) -> String {
+    format!("traffic-manager.{}", args.cluster_domain.trim_matches('.').to_ascii_lowercase())
+}
+
+/// An address of the first network that is served. One of this machine's own, if there is one; else the first, which no
+/// host has. (What is dialled there for a sink does not leave this process.)
+fn in_served(networks: &[IpNet]) -> Vec<IpAddr> {
+    let links = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let own: Vec<IpAddr> = links.filter_map(|link| link.address.and_then(ip)).collect();
+    let own_in = |net: &IpNet| own.iter().find(|ip| net.contains(*ip)).copied();
+    let first = networks.iter().find_map(own_in).or_else(|| networks.first().map(IpNet::network));
+    first.into_iter().collect()
+}
+
+fn ip(address: nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+    let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
 }
 
 impl Entrance {

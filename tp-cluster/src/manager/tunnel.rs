@@ -55,13 +55,14 @@ pub(super) async fn serve(shared: &Shared, rx: FrameReceiver, tx: FrameSender) {
 
 async fn flow(shared: &Shared, mut stream: TunnelStream, info: &StreamInfo) {
     let id = info.id;
-    if !shared.policy.allows(id.destination) {
+    let sink = shared.sinks.at(&info.session, id.destination);
+    if sink.is_none() && !shared.policy.allows(id.destination) {
         tracing::info!(%id, session = info.session, "denied by policy");
         let text = format!("the manager does not dial {}", id.destination.ip());
         return reject(stream, DialError::Denied, text).await;
     }
     let dialled = tokio::select! {
-        dialled = dial(id.proto, id.destination, info.dial_timeout) => dialled,
+        dialled = dial(id.proto, sink.unwrap_or(id.destination), info.dial_timeout) => dialled,
         () = stream.tx.closed() => return tracing::debug!(%id, "the client gave up during the dial"),
     };
     let socket = match dialled {

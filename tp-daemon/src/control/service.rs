@@ -12,15 +12,17 @@ use tp_core::invoker::Account;
 use tp_proto::daemon::connect_event::Event;
 use tp_proto::daemon::daemon_server::Daemon;
 use tp_proto::daemon::dump_maps_reply::Map;
+use tp_proto::daemon::open_sink_reply::Result as Opened;
 use tp_proto::daemon::{
-    ConnectEvent, ConnectRequest, DumpMapsReply, DumpMapsRequest, Failure as WireFailure, StatusReply,
-    ViewConfigReply,
+    ConnectEvent, ConnectRequest, DumpMapsReply, DumpMapsRequest, Failure as WireFailure, OpenSinkReply,
+    StatusReply, ViewConfigReply,
 };
 
 use super::Process;
 use super::journal::{Entry, Outcome};
 use super::phase::{Found, Phases};
 use crate::backend::{Backend, Session};
+use crate::failure::Failure;
 
 type Events = Pin<Box<dyn Stream<Item = Result<ConnectEvent, Status>> + Send>>;
 
@@ -121,7 +123,7 @@ impl<B: Backend> Daemon for Service<B> {
                 let event = match session.serves(&request).await {
                     Ok(true) => self.connected(true),
                     Ok(false) => failed(other_target(&session.status())),
-                    Err(failure) => failed(WireFailure { message: failure.message(), hint: failure.hint }),
+                    Err(failure) => failed(told(&failure)),
                 };
                 Box::pin(tokio_stream::once(Ok(event)))
             }
@@ -167,6 +169,21 @@ impl<B: Backend> Daemon for Service<B> {
             .map_err(|error| Status::internal(format!("writing the settings: {error}")))?;
         Ok(Response::new(ViewConfigReply { rows_json, notes: config.notes }))
     }
+
+    async fn open_sink(&self, _request: Request<()>) -> Result<Response<OpenSinkReply>, Status> {
+        let Some(session) = self.phases.session() else {
+            return Err(Status::failed_precondition("there is no connection yet"));
+        };
+        let result = match session.open_sink().await {
+            Ok(sink) => Opened::Sink(sink),
+            Err(failure) => Opened::Failed(told(&failure)),
+        };
+        Ok(Response::new(OpenSinkReply { result: Some(result) }))
+    }
+}
+
+fn told(failure: &Failure) -> WireFailure {
+    WireFailure { message: failure.message(), hint: failure.hint.clone() }
 }
 
 fn failed(failure: WireFailure) -> ConnectEvent {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use tonic::Code;
 use tp_core::config::Timeouts;
-use tp_proto::client::{ManagerClient, Tunnels, channel, manager};
+use tp_proto::client::{BenchClient, ManagerClient, Tunnels, bench, channel, manager};
 use tp_proto::manager::ClientInfo;
 
 use super::Options;
@@ -18,6 +18,8 @@ use crate::failure::Failure;
 #[derive(Clone)]
 pub(super) struct Peer {
     pub(super) client: ManagerClient,
+    /// What only a manager of ours answers.
+    pub(super) bench: BenchClient,
     pub(super) tunnels: Tunnels,
     version: String,
     /// For each answer of the manager.
@@ -40,6 +42,7 @@ pub(super) async fn greet(way: &Way, timeouts: &Timeouts) -> Result<Peer, Failur
         Err(_) => return Err(unreachable(way, anyhow!("no connection within {within:?}"))),
     };
     let mut client = manager(channel.clone());
+    let bench = bench(channel.clone());
     let answer = tokio::time::timeout(within, client.version(())).await;
     let version = match answer {
         Ok(Ok(version)) => version.into_inner(),
@@ -57,7 +60,7 @@ pub(super) async fn greet(way: &Way, timeouts: &Timeouts) -> Result<Peer, Failur
     let limit = if ours { STREAMS_OURS } else { STREAMS_TELEPRESENCE };
     let tunnels = Tunnels::new(channel, Arc::clone(&way.connector), way.auth.clone(), limit);
     let version = format!("{} {}", version.name, version.version);
-    Ok(Peer { client, tunnels, version, answer_within: timeouts.manager_api })
+    Ok(Peer { client, bench, tunnels, version, answer_within: timeouts.manager_api })
 }
 
 impl Peer {

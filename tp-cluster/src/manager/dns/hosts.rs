@@ -27,6 +27,14 @@ impl Hosts {
         Ok(hosts)
     }
 
+    /// With a name of the manager itself, unless it is taken. The address keeps its other name, where it has one.
+    pub(crate) fn with_own(mut self, name: &str, ip: IpAddr) -> Self {
+        if let Some(name) = wire::parse_name(name) {
+            self.addresses.entry(name).or_insert_with(|| vec![ip]);
+        }
+        self
+    }
+
     /// `None`: no such name here. An empty list: the name has no record of this type.
     pub(super) fn find(&self, name: &Name, rtype: RecordType) -> Option<Vec<Record>> {
         let record = |data| Record::from_rdata(name.clone(), TTL, data);
