@@ -13,14 +13,13 @@ use tp_core::doctor::{Check, Stage};
 use tp_core::tun_addresses::{pick_v4, pick_v6};
 use tp_core::udp_flows::Limits;
 
-use crate::dataplane::{self, Arrival, Dataplane, EbpfDataplane, Prepared, Reach};
+use crate::dataplane::{self, AnyDataplane, AnyPrepared, Arrival, Choice, Dataplane, Reach};
 use crate::failure::{Failure, OrHint};
 use crate::machine;
 
 /// What the set-up and becoming the user take.
-const NEEDED: [(CapabilitySet, &str); 5] = [
+const NEEDED: [(CapabilitySet, &str); 4] = [
     (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
-    (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
     (CapabilitySet::SETUID, "CAP_SETUID"),
     (CapabilitySet::SETGID, "CAP_SETGID"),
     (CapabilitySet::SETPCAP, "CAP_SETPCAP"),
@@ -45,20 +44,32 @@ pub(super) fn check() -> Vec<Check> {
         )];
     }
     let mut checks = vec![Check::ok(Stage::Tp, "capabilities", "all that is needed")];
-    checks.push(match dataplane() {
-        Ok(says) => Check::ok(Stage::Machine, "dataplane", says),
-        Err(failure) => super::failed(Stage::Machine, "dataplane", failure),
+    checks.push(if has(CapabilitySet::SYS_ADMIN) {
+        dataplane().unwrap_or_else(|failure| super::failed(Stage::Machine, NAME, failure))
+    } else {
+        slower("not tried: root has no CAP_SYS_ADMIN here")
     });
     checks
 }
 
+const NAME: &str = "dataplane";
+
+/// It works without the kernel's.
+fn slower(why: &str) -> Check {
+    let hint = "eBPF is several times as fast; it needs Linux 5.14 or later, CAP_SYS_ADMIN and CAP_BPF";
+    Check::note(Stage::Machine, NAME, format!("userspace would be used. {why}"), hint)
+}
+
+fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
 fn missing_capabilities() -> Vec<&'static str> {
-    let have = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    NEEDED.iter().filter(|(capability, _)| !have.contains(*capability)).map(|(_, name)| *name).collect()
+    NEEDED.iter().filter(|(capability, _)| !has(*capability)).map(|(_, name)| *name).collect()
 }
 
 /// Sets up what a connect would, and connects through it.
-fn dataplane() -> Result<&'static str, Failure> {
+fn dataplane() -> Result<Check, Failure> {
     unshare(CloneFlags::CLONE_NEWNET).or_hint(
         "making a network namespace",
         "the kernel needs CONFIG_NET_NS; in a container, CAP_SYS_ADMIN and a seccomp profile that allows unshare",
@@ -72,7 +83,8 @@ fn dataplane() -> Result<&'static str, Failure> {
         udp: Limits::default(),
         kernel_log_level: 0,
     };
-    let prepared = dataplane::setup(&options)?;
+    let prepared = dataplane::prepare(Choice::Auto, &options)?;
+    let reason = prepared.reason().map(str::to_owned);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -84,15 +96,19 @@ fn dataplane() -> Result<&'static str, Failure> {
             Err(_) => Err(Failure::new(anyhow!("no byte came through within 10 s"), BUG)),
         }
     })?;
-    Ok("eBPF: made in a network namespace of its own, a connection went through, thrown away")
+    let says = "eBPF: made in a network namespace of its own, a connection went through, thrown away";
+    Ok(reason.map_or_else(|| Check::ok(Stage::Machine, NAME, says), |reason| slower(&reason)))
 }
 
-async fn carry(prepared: Prepared) -> Result<(), Failure> {
+async fn carry(prepared: AnyPrepared) -> Result<(), Failure> {
     let dataplane = prepared.start().or_hint("starting the dataplane", BUG)?;
-    dataplane.attach_dns_hooks().or_hint(
-        "leading port 53 of this machine's programs to the DNS server",
-        "mount cgroup2, for example: sudo mount -t cgroup2 none /sys/fs/cgroup/unified",
-    )?;
+    match dataplane.attach_dns_hooks() {
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+        attached => attached.or_hint(
+            "leading port 53 of this machine's programs to the DNS server",
+            "mount cgroup2, for example: sudo mount -t cgroup2 none /sys/fs/cgroup/unified",
+        )?,
+    }
     dataplane.detach_dns_hooks();
     dataplane
         .set_reach(&Reach::networks(&[IpNet::from(IpAddr::from(SOMEWHERE))]))
@@ -124,7 +140,7 @@ fn app() -> io::Result<()> {
 }
 
 /// Says back what it hears.
-async fn far_end(dataplane: &EbpfDataplane) -> io::Result<()> {
+async fn far_end(dataplane: &AnyDataplane) -> io::Result<()> {
     loop {
         match dataplane.next().await {
             Some(Arrival::Tcp(held)) if held.flow().dest.ip() == SOMEWHERE => {
