@@ -1,5 +1,5 @@
 //! The Kubernetes of the tests, started for the run: the same load to a pod by way of the API server.
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -52,6 +52,8 @@ struct Lab {
     holder: Child,
     /// Closed to end it.
     alive: Option<ChildStdin>,
+    /// Given up last.
+    _turn: File,
 }
 
 pub(crate) fn site(
@@ -124,12 +126,18 @@ impl Lab {
     fn up() -> Result<Self> {
         let scripts = machine::root().join("tests/kube/lab");
         let cache = std::env::var_os("KL").map_or_else(|| machine::cache().join("kube-lab"), PathBuf::from);
+        // two runs would pull it from under each other
+        let turn = File::create(cache.join(format!("{LAB}.lock")))?;
+        if turn.try_lock().is_err() {
+            eprintln!("{NAME}: another benchmark has the Kubernetes; waiting for it");
+            turn.lock()?;
+        }
         let mut command = Command::new("sh");
         command.args(["-c", HOLD, "lab"]).arg(&scripts);
         command.env("LAB", LAB).env("DEMO", "0").env("KL", &cache);
         let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (alive, out) = (holder.stdin.take(), holder.stdout.take().context("standard output is piped")?);
-        let lab = Self { scripts, cache, holder, alive };
+        let lab = Self { scripts, cache, holder, alive, _turn: turn };
         let mut line = String::new();
         BufReader::new(out).read_line(&mut line)?;
         ensure!(

@@ -156,10 +156,11 @@ mod tests {
         let mut run = Run::default();
         run.add("veth", "ours", "m", 1.0);
         run.add("veth", "theirs", "m", 2.0);
-        run.add("veth", "theirs", "m", 2.0);
+        run.add("veth", "theirs", "m", 6.0);
+        let all = 0.25;
         assert_eq!(
             run.ratio("veth", "m", "ours", "theirs"),
-            Some(Spread { min: 0.5, median: 0.5, max: 0.5 })
+            Some(Spread { min: all, median: all, max: all })
         );
     }
 

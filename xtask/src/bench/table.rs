@@ -19,7 +19,8 @@ pub(crate) fn text(run: &Run) -> String {
     );
     for setting in settings(run) {
         let costs = cpu(run, &setting);
-        let time = "CPU seconds per GB; interrupts count for whoever runs meanwhile, `app` is the load generator";
+        let time =
+            "CPU seconds per GB; interrupts count for whoever runs meanwhile, `app` is the load generator";
         for (title, table) in [(describe(&setting), figures(run, &setting)), (time, costs)] {
             if table.len() > 1 {
                 out.push_str(&format!("\n{title}\n{}", aligned(&table)));
