@@ -6,6 +6,7 @@ mod examine;
 mod find;
 mod forward;
 mod guess;
+mod spdy;
 mod websocket;
 
 use std::net::IpAddr;

@@ -2,15 +2,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::Request;
+use http::header::{CONNECTION, UPGRADE};
+use http::{Request, StatusCode};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ListParams;
+use kube::client::Body;
 use kube::{Api, Client, ResourceExt};
 use tp_proto::client::{Connecting, Connector, Io};
 
 use super::find::ManagerService;
+use super::spdy::SpdyPort;
 use super::websocket::ForwardedPort;
 
 /// Connects to whichever pod of the manager runs at that moment: a manager that moved is found again.
@@ -23,6 +29,9 @@ struct Inner {
 
 /// The Service port that carries the gRPC API (facts §5.5).
 const API_PORT: &str = "api";
+
+/// Then a WebSocket gets its turn, still within the patience of whoever waits for us.
+const SPDY_WITHIN: Duration = Duration::from_secs(4);
 
 impl PortForward {
     pub(super) fn new(client: Client, manager: ManagerService) -> Self {
@@ -107,21 +116,44 @@ impl Connector for OnePod {
     }
 }
 
+/// By SPDY, or where something on the way does not let that pass, by a WebSocket.
 async fn forward(
     client: &Client,
     namespace: &str,
     pod: String,
     port: u16,
 ) -> Result<Box<dyn Io>, ForwardError> {
-    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward?ports={port}");
-    let request = Request::get(path).body(Vec::new()).map_err(|_| ForwardError::NoPort)?;
-    match client.connect(request).await {
-        Ok(connection) => {
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}/portforward");
+    match tokio::time::timeout(SPDY_WITHIN, by_spdy(client, &path, port)).await {
+        Ok(Ok(connection)) => {
             tracing::info!(pod, port, "port-forward opened");
+            return Ok(Box::new(connection));
+        }
+        Ok(Err(error)) => tracing::info!(pod, port, %error, "no port-forward by SPDY, trying a WebSocket"),
+        Err(_) => tracing::info!(pod, port, "no answer to SPDY, trying a WebSocket"),
+    }
+    // whatever is wrong with the pod or with our rights is said in answer to this one
+    let request = Request::get(format!("{path}?ports={port}")).body(Vec::new());
+    match client.connect(request.map_err(|_| ForwardError::NoPort)?).await {
+        Ok(connection) => {
+            tracing::info!(pod, port, "port-forward opened by a WebSocket");
             Ok(Box::new(ForwardedPort::new(connection.into_stream())))
         }
         Err(error) => Err(ForwardError::Forward(pod, error)),
     }
+}
+
+/// `GET`, as for a WebSocket: it takes the same right, and servers do not tell the two apart.
+async fn by_spdy(client: &Client, path: &str, port: u16) -> anyhow::Result<SpdyPort<TokioIo<Upgraded>>> {
+    let request = Request::get(path)
+        .header(CONNECTION, "Upgrade")
+        .header(UPGRADE, "SPDY/3.1")
+        .header("X-Stream-Protocol-Version", "portforward.k8s.io")
+        .body(Body::empty())?;
+    let response = client.send(request).await?;
+    anyhow::ensure!(response.status() == StatusCode::SWITCHING_PROTOCOLS, "{}", response.status());
+    let upgraded = hyper::upgrade::on(response).await?;
+    Ok(SpdyPort::open(TokioIo::new(upgraded), port).await?)
 }
 
 fn api_port(service: &Service) -> Option<&ServicePort> {
@@ -154,4 +186,97 @@ fn is_running(pod: &Pod) -> bool {
 pub(super) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+    /// The head of a request, and its connection.
+    async fn request(listener: &TcpListener) -> (String, TcpStream) {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            head.push(char::from(stream.read_u8().await.unwrap()));
+        }
+        (head, stream)
+    }
+
+    async fn server() -> (TcpListener, Client) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = super::super::client::client(&kube::Config::new(url.parse().unwrap())).unwrap();
+        (listener, client)
+    }
+
+    #[tokio::test]
+    async fn spdy_where_it_passes() {
+        let (listener, client) = server().await;
+        let serve = async {
+            let (head, mut stream) = request(&listener).await;
+            assert!(
+                head.starts_with("GET /api/v1/namespaces/ambassador/pods/manager-1/portforward HTTP/1.1")
+            );
+            stream
+                .write_all(
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n\r\n",
+                )
+                .await
+                .unwrap();
+            stream.write_all(&[0x80, 3, 0, 2, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 2]).await.unwrap();
+            stream.write_all(b"hi").await.unwrap();
+            stream
+        };
+        let (forwarded, _stream) =
+            tokio::join!(forward(&client, "ambassador", "manager-1".into(), 8081), serve);
+        assert_eq!(forwarded.unwrap().read_u16().await.unwrap().to_be_bytes(), *b"hi");
+    }
+
+    #[tokio::test]
+    async fn a_websocket_where_spdy_does_not_pass() {
+        let (listener, client) = server().await;
+        let serve = async {
+            let (head, mut stream) = request(&listener).await;
+            assert!(head.contains("SPDY/3.1"), "{head}");
+            stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+                .await
+                .unwrap();
+            drop(stream);
+            let (head, mut stream) = request(&listener).await;
+            let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
+            let accept = derive_accept_key(key.as_bytes());
+            let answer = format!(
+                "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream.write_all(b"\x82\x03\0\x91\x1f\x82\x03\0hi").await.unwrap();
+            stream
+        };
+        let (forwarded, _stream) =
+            tokio::join!(forward(&client, "ambassador", "manager-1".into(), 8081), serve);
+        assert_eq!(forwarded.unwrap().read_u16().await.unwrap().to_be_bytes(), *b"hi");
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_is_told_once() {
+        let (listener, client) = server().await;
+        let serve = async {
+            for _ in 0..2 {
+                let (_, mut stream) = request(&listener).await;
+                let body = r#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no such pod","reason":"NotFound","code":404}"#;
+                let answer = format!(
+                    "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        };
+        let (forwarded, ()) = tokio::join!(forward(&client, "ambassador", "manager-1".into(), 8081), serve);
+        let error = forwarded.err().unwrap().to_string();
+        assert!(error.contains("manager-1") && error.contains("no such pod"), "{error}");
+    }
 }

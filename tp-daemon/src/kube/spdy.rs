@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SpdyPort<S> {
         loop {
             match std::future::poll_fn(|cx| this.poll_event(cx)).await? {
                 Some(Event::Reply(DATA)) => return Ok(this),
-                Some(event) => this.take(event)?,
+                Some(event) => this.heed(event)?,
                 None => this.ended = true,
             }
             if this.ended {
@@ -94,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SpdyPort<S> {
         }
     }
 
-    fn take(&mut self, event: Event) -> io::Result<()> {
+    fn heed(&mut self, event: Event) -> io::Result<()> {
         match event {
             Event::Data(DATA, bytes) => self.chunk = bytes,
             Event::Data(ERROR, bytes) => {
@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for SpdyPort<S> {
             match ready!(self.poll_event(cx))? {
                 Some(event) => {
                     let ping = matches!(event, Event::Ping(_));
-                    self.take(event)?;
+                    self.heed(event)?;
                     if ping {
                         // what does not fit now goes with the next data
                         let _ = self.poll_control(cx)?;
@@ -218,4 +218,120 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for SpdyPort<S> {
 
 fn invalid(error: frame::Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{DuplexStream, duplex};
+
+    /// Our end, and the API server's after it has taken both streams.
+    async fn pair() -> (SpdyPort<DuplexStream>, DuplexStream) {
+        let (near, mut far) = duplex(256 * 1024);
+        let server = async {
+            let mut opening = vec![0; frame::open(ERROR, DATA, 8081).len()];
+            far.read_exact(&mut opening).await.unwrap();
+            for stream in [1, 3] {
+                far.write_all(&[0x80, 3, 0, 2, 0, 0, 0, 6, 0, 0, 0, stream, 9, 9]).await.unwrap();
+            }
+            far
+        };
+        let (port, far) = tokio::join!(SpdyPort::open(near, 8081), server);
+        (port.unwrap(), far)
+    }
+
+    async fn say(far: &mut DuplexStream, stream: u32, text: &[u8], fin: bool) {
+        far.write_all(&frame::data(stream, text.len(), fin)).await.unwrap();
+        far.write_all(text).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn bytes_both_ways() {
+        let (mut port, mut far) = pair().await;
+        say(&mut far, DATA, b"hel", false).await;
+        say(&mut far, DATA, b"lo", true).await;
+        let mut text = String::new();
+        port.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "hello");
+        port.write_all(&vec![7; FRAME + 1]).await.unwrap();
+        port.shutdown().await.unwrap();
+        let mut sent = Vec::new();
+        far.read_to_end(&mut sent).await.unwrap();
+        assert_eq!(sent[..HEADER], frame::data(DATA, FRAME, false));
+        assert_eq!(
+            sent[HEADER + FRAME..],
+            [&frame::data(DATA, 1, false)[..], &[7], &frame::data(DATA, 0, true)].concat()
+        );
+    }
+
+    #[tokio::test]
+    async fn a_narrow_way_breaks_no_frame() {
+        let (near, mut far) = duplex(7);
+        let mut port = SpdyPort {
+            socket: near,
+            incoming: Incoming::new(),
+            chunk: Bytes::new(),
+            error: Vec::new(),
+            ended: false,
+            control: frame::ping(2)[..].into(),
+            header: Bytes::new(),
+            lacks: 0,
+            finished: false,
+        };
+        let sending = async {
+            port.write_all(&[5; 100]).await.unwrap();
+            port.control.extend_from_slice(&frame::ping(4));
+            port.write_all(&[6; 30]).await.unwrap();
+            port.shutdown().await.unwrap();
+        };
+        let mut sent = Vec::new();
+        let ((), read) = tokio::join!(sending, far.read_to_end(&mut sent));
+        read.unwrap();
+        let mut incoming = Incoming::new();
+        incoming.buffer.extend_from_slice(&sent);
+        let mut seen = Vec::new();
+        while let Some(event) = incoming.next().unwrap() {
+            seen.push(event);
+        }
+        let data = |byte, len| Event::Data(DATA, vec![byte; len].into());
+        let want = [Event::Ping(2), data(5, 100), Event::Ping(4), data(6, 30), Event::Fin(DATA)];
+        assert_eq!(seen, want);
+    }
+
+    #[tokio::test]
+    async fn the_servers_error_is_ours() {
+        let (mut port, mut far) = pair().await;
+        say(&mut far, ERROR, b"error forwarding port 8081", true).await;
+        let error = port.read_u8().await.unwrap_err();
+        assert_eq!(error.to_string(), "error forwarding port 8081");
+    }
+
+    #[tokio::test]
+    async fn a_ping_is_answered() {
+        let (mut port, mut far) = pair().await;
+        far.write_all(&frame::ping(2)).await.unwrap();
+        say(&mut far, DATA, b"x", false).await;
+        assert_eq!(port.read_u8().await.unwrap(), b'x');
+        let mut answer = [0; 12];
+        far.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer, frame::ping(2));
+    }
+
+    #[tokio::test]
+    async fn an_end_is_the_end_and_a_cut_is_an_error() {
+        let (mut port, far) = pair().await;
+        drop(far);
+        assert_eq!(port.read(&mut [0; 8]).await.unwrap(), 0);
+        let (mut port, mut far) = pair().await;
+        far.write_all(&frame::data(DATA, 5, false)).await.unwrap();
+        drop(far);
+        assert_eq!(port.read_u8().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test]
+    async fn nonsense_is_an_error() {
+        let (mut port, mut far) = pair().await;
+        far.write_all(&[0xff; 16]).await.unwrap();
+        assert_eq!(port.read_u8().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
 }

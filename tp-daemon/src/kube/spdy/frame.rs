@@ -5,12 +5,13 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// Of every frame.
 pub(super) const HEADER: usize = 8;
 
-const CONTROL: u16 = 0x8003;
-const SYN_STREAM: u16 = 1;
-const SYN_REPLY: u16 = 2;
-const RST_STREAM: u16 = 3;
-const PING: u16 = 6;
-const GOAWAY: u16 = 7;
+/// The first half of a control frame's first four bytes; the second half is its kind.
+const CONTROL: u32 = 0x8003;
+const SYN_STREAM: u32 = 1;
+const SYN_REPLY: u32 = 2;
+const RST_STREAM: u32 = 3;
+const PING: u32 = 6;
+const GOAWAY: u32 = 7;
 const FIN: u8 = 1;
 
 /// What the other end has said.
@@ -41,7 +42,11 @@ pub(super) struct Incoming {
 enum Rest {
     /// The next one begins.
     Nothing,
-    Data { stream: u32, left: usize, fin: bool },
+    Data {
+        stream: u32,
+        left: usize,
+        fin: bool,
+    },
     /// Nobody wants to know it.
     Skip(usize),
 }
@@ -103,7 +108,7 @@ impl Incoming {
     }
 
     fn control(&mut self, first: u32, flags: u8, length: usize) -> Result<Control, Malformed> {
-        let [version, kind] = [first >> 16, first & 0xffff].map(|half| half as u16);
+        let (version, kind) = (first >> 16, first & 0xffff);
         if version != CONTROL {
             return Err(Malformed);
         }
@@ -144,7 +149,7 @@ pub(super) fn open(error: u32, data: u32, port: u16) -> Vec<u8> {
         let mut names = Vec::new();
         names.put_u32(3);
         for text in ["streamtype", kind, "port", &port.to_string(), "requestid", "0"] {
-            names.put_u32(text.len() as u32);
+            names.put_uint(text.len() as u64, 4);
             names.put_slice(text.as_bytes());
         }
         let mut payload = Vec::new();
@@ -156,15 +161,13 @@ pub(super) fn open(error: u32, data: u32, port: u16) -> Vec<u8> {
             payload.put_slice(&[0x78, 0x01]);
         }
         for block in [&names[..], &[]] {
-            let len = block.len() as u16;
-            payload.put_u8(0);
-            payload.put_u16_le(len);
-            payload.put_u16_le(!len);
+            let [low, high, ..] = (block.len() as u64).to_le_bytes();
+            payload.put_slice(&[0, low, high, !low, !high]);
             payload.put_slice(block);
         }
-        out.put_u16(CONTROL);
-        out.put_u16(SYN_STREAM);
-        out.put_u32(u32::from(flags) << 24 | payload.len() as u32);
+        out.put_u32(CONTROL << 16 | SYN_STREAM);
+        out.put_u8(flags);
+        out.put_uint(payload.len() as u64, 3);
         out.extend(payload);
     }
     out
@@ -172,11 +175,9 @@ pub(super) fn open(error: u32, data: u32, port: u16) -> Vec<u8> {
 
 /// The header of `len` bytes of data, below 16 MiB.
 pub(super) fn data(stream: u32, len: usize, fin: bool) -> [u8; HEADER] {
-    let length = len as u32 & 0x00ff_ffff | if fin { u32::from(FIN) << 24 } else { 0 };
-    let mut header = [0; HEADER];
-    header[..4].copy_from_slice(&stream.to_be_bytes());
-    header[4..].copy_from_slice(&length.to_be_bytes());
-    header
+    let [a, b, c, d] = stream.to_be_bytes();
+    let [.., x, y, z] = (len as u64).to_be_bytes();
+    [a, b, c, d, if fin { FIN } else { 0 }, x, y, z]
 }
 
 /// The answer to a ping is the ping.
@@ -184,4 +185,86 @@ pub(super) fn ping(id: u32) -> [u8; HEADER + 4] {
     let mut frame = [0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 0];
     frame[HEADER..].copy_from_slice(&id.to_be_bytes());
     frame
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// All events of `bytes`, fed in pieces of `step`; neighbouring data joined.
+    fn events(bytes: &[u8], step: usize) -> Result<Vec<Event>, Malformed> {
+        let (mut incoming, mut out) = (Incoming::new(), Vec::new());
+        for piece in bytes.chunks(step.max(1)) {
+            incoming.buffer.extend_from_slice(piece);
+            while let Some(event) = incoming.next()? {
+                match (out.last_mut(), event) {
+                    (Some(Event::Data(stream, before)), Event::Data(same, more)) if *stream == same => {
+                        *before = [&before[..], &more[..]].concat().into();
+                    }
+                    (_, event) => out.push(event),
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    #[test]
+    fn vectors() {
+        let frame =
+            [0x80, 3, 0, 2, 0, 0, 0, 10, 0, 0, 0, 3, 1, 2, 3, 4, 5, 6, 0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 2];
+        assert_eq!(events(&frame, 64), Ok(vec![Event::Reply(3), Event::Ping(2)]));
+        assert_eq!(ping(2)[..], frame[18..]);
+        assert_eq!(data(3, 0x01_02_03, true), [0, 0, 0, 3, 1, 1, 2, 3]);
+        let unknown = [0x80, 3, 0, 4, 0, 0, 0, 1, 9, 0, 0, 0, 3, 1, 0, 0, 1, 7];
+        assert_eq!(events(&unknown, 64), Ok(vec![Event::Data(3, vec![7].into()), Event::Fin(3)]));
+        assert_eq!(
+            events(b"HTTP/1.1 400 Bad Request", 64).map(|_| ()),
+            Ok(()),
+            "a data frame that never ends"
+        );
+        assert_eq!(events(&[0x80, 2, 0, 6, 0, 0, 0, 4, 0, 0, 0, 2], 64), Err(Malformed));
+    }
+
+    /// As Go's zlib reads it: no dictionary, stored blocks only.
+    #[test]
+    fn the_first_header_block() {
+        let open = open(1, 3, 8081);
+        assert_eq!(open[..8], [0x80, 3, 0, 1, FIN, 0, 0, open[7]]);
+        let block = &open[18..8 + usize::from(open[7])];
+        assert_eq!(block[..3], [0x78, 1, 0]);
+        let len = usize::from(u16::from_le_bytes([block[3], block[4]]));
+        assert_eq!(block[7..11], [0, 0, 0, 3]);
+        assert_eq!(&block[11..29], b"\0\0\0\x0astreamtype\0\0\0\x05");
+        assert_eq!(block[7 + len..], [0, 0, 0, 0xff, 0xff]);
+    }
+
+    proptest! {
+        #[test]
+        fn total_and_the_same_in_any_pieces(bytes: Vec<u8>, step in 1_usize..40) {
+            prop_assert_eq!(events(&bytes, step).is_ok(), events(&bytes, usize::MAX).is_ok());
+            if let Ok(seen) = events(&bytes, step) {
+                prop_assert_eq!(seen, events(&bytes, usize::MAX).unwrap());
+            }
+        }
+
+        #[test]
+        fn frames_in_any_pieces(frames: Vec<(u8, Vec<u8>, bool)>, step in 1_usize..40) {
+            let (mut bytes, mut want) = (Vec::new(), Vec::new());
+            for (stream, payload, fin) in frames {
+                let stream = u32::from(stream);
+                bytes.extend(data(stream, payload.len(), fin));
+                bytes.extend(&payload);
+                bytes.extend(ping(stream));
+                if !payload.is_empty() {
+                    want.push(Event::Data(stream, payload.into()));
+                }
+                if fin {
+                    want.push(Event::Fin(stream));
+                }
+                want.push(Event::Ping(stream));
+            }
+            prop_assert_eq!(events(&bytes, step).unwrap(), want);
+        }
+    }
 }
