@@ -14,7 +14,10 @@ use serde_json::Value;
 const VALUE_SETS: [&[&str]; 9] = [
     &[],
     &["image.registry=registry.example/p,image.tag=v9,image.pullSecrets[0].name=s,image.pullPolicy=Always"],
-    &["podCIDRStrategy=environment,podCIDRs={10.0.0.0/8,fd00::/8}", "apiPort=65535,logLevel=debug"],
+    &[
+        "podCIDRStrategy=environment,podCIDRs={10.0.0.0/8,fd00::/8}",
+        "apiPort=65535,logLevel=debug,benchSink=false",
+    ],
     &["podCIDRStrategy=coverPodIPs,managerRbac.namespaced=true,managerRbac.namespaces={a,b}"],
     &["podCIDRStrategy=coverPodIPs,managerRbac.namespaced=true"],
     &["podCIDRStrategy=nodePodCIDRs", "managerRbac.create=false", "podSecurityContext=null,resources=null"],

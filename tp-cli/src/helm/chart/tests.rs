@@ -45,6 +45,13 @@ fn the_objects_of_the_default_values() {
 }
 
 #[test]
+fn the_sink_for_tp_bench_can_be_forbidden() {
+    let forbids = |values| render(&values).unwrap().contains("name: TP_NO_BENCH_SINK");
+    assert!(!forbids(json!({})));
+    assert!(forbids(json!({"benchSink": false})));
+}
+
+#[test]
 fn values_that_do_not_fit_are_named() {
     let cases = [
         json!({"apiport": 8081}),
