@@ -28,6 +28,7 @@ pub use setup::{Options, Prepared, setup};
 pub use tun::TUN_NAME;
 pub use userspace::{Stream, UserspaceDataplane};
 
+mod accept;
 pub mod answer;
 mod any;
 mod counts;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::far_end::{
     CLOSED, COUNT, DROPPED, ECHO, FORBIDDEN, GREET, GREETING, HOST_ABSENT, NO_ROUTE, RESET, SLOW, UNDECIDED,
 };
-use crate::site::{Site, V4, V6, at, both, echoes, eventually, site};
+use crate::site::{Site, V4, V6, at, both, echoes, eventually, sh, site};
 
 const BOTH: [&str; 2] = [V4, V6];
 
@@ -199,6 +199,63 @@ fn many_connections_at_the_same_time() {
             client.join().unwrap();
         }
         assert_eq!(site.counters().get("flow.admitted"), 200);
+    });
+}
+
+/// What the far end does tells the flows apart: a flow that got another's connection would do the wrong thing on it.
+#[test]
+fn flows_that_are_admitted_at_the_same_time_each_get_their_own_connection() {
+    site(|site| {
+        let clients: Vec<_> = (0..90usize)
+            .map(|n| {
+                std::thread::spawn(move || {
+                    for round in 0..10 {
+                        its_own(BOTH[n % 2], [ECHO, COUNT, GREET][n % 3], n + round);
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.join().unwrap();
+        }
+        assert_eq!(site.counters().get("flow.admitted"), 900);
+        assert_eq!(site.counters().get("flow.unexpected_reset"), 0);
+    });
+}
+
+fn its_own(ip: &str, port: u16, bytes: usize) {
+    let mut stream = connect(ip, port).unwrap();
+    stream.write_all(&vec![b'o'; bytes]).unwrap();
+    stream.shutdown(Shutdown::Write).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let expected = match port {
+        ECHO => vec![b'o'; bytes],
+        COUNT => bytes.to_string().into_bytes(),
+        _ => vec![b'g'; GREETING],
+    };
+    assert!(answer == expected, "{port}: {} bytes", answer.len());
+}
+
+/// The SYN-ACKs are lost at first. The flows' own tasks find no connection then: the listener must wake for it.
+#[test]
+fn a_handshake_that_completes_late_is_accepted() {
+    site(|site| {
+        sh("nft add table inet lossy
+            nft 'add chain inet lossy in { type filter hook input priority 0; }'
+            nft 'add rule inet lossy in iifname tp0 tcp flags & (syn | ack) == syn | ack drop'");
+        let apps: Vec<_> = (0..20usize)
+            .map(|n| {
+                std::thread::spawn(move || echoes(&mut connect(BOTH[n % 2], ECHO).unwrap(), &[n as u8; 9]))
+            })
+            .collect();
+        eventually("all are admitted", || site.counters().get("pick_listener.assigned") >= 20);
+        assert_eq!(site.counters().get("flow.admitted"), 0, "nothing was accepted yet");
+        sh("nft delete table inet lossy");
+        for app in apps {
+            app.join().unwrap();
+        }
+        assert_eq!(site.counters().get("flow.admitted"), 20);
     });
 }
 

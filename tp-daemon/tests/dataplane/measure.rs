@@ -18,6 +18,8 @@ use crate::vip::{VIP_OF_HIDDEN, VIP_OF_HIDDEN_V6, set_usual_vips};
 
 const ROUNDS: usize = 5;
 const CONNECTS: usize = 3000;
+const AT_ONCE: usize = 64;
+const EACH: usize = 100;
 const SECONDS: u64 = 2;
 
 #[test]
@@ -29,6 +31,18 @@ fn against_loopback() {
         // From here on every packet looks for VIPs.
         set_usual_vips(site);
         compare(&[targets[0], targets[1], targets[2], VIPS[0].at(), VIPS[1].at()]);
+    });
+}
+
+/// Only the connects: the part that is quick to repeat.
+#[test]
+#[ignore = "a measurement"]
+fn connects_against_loopback() {
+    site(|site| {
+        let targets = [("loopback", serve_loopback(site)), PLAIN[0].at(), PLAIN[1].at()];
+        connects(&targets);
+        set_usual_vips(site);
+        connects(&[targets[0], VIPS[0].at()]);
     });
 }
 
@@ -60,7 +74,12 @@ fn compare(targets: &[(&str, SocketAddr)]) {
     for (name, streams) in [("1 stream", 1), ("8 streams", 8)] {
         report(name, "Gbit/s", targets, |target| throughput(target, streams));
     }
+    connects(targets);
+}
+
+fn connects(targets: &[(&str, SocketAddr)]) {
     report("connect p50", "us", targets, connect_p50);
+    report("connects, 64 at once", "1/s", targets, connects_at_once);
 }
 
 fn cost(target: &Target) {
@@ -148,6 +167,23 @@ fn throughput(target: SocketAddr, streams: usize) -> f64 {
         .collect();
     let bytes: u64 = senders.into_iter().map(|sender| sender.join().unwrap()).sum();
     bytes as f64 * 8.0 / start.elapsed().as_secs_f64() / 1e9
+}
+
+/// Connect and reset, by as many threads.
+fn connects_at_once(target: SocketAddr) -> f64 {
+    let start = Instant::now();
+    let clients: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            thread::spawn(move || {
+                for _ in 0..EACH {
+                    let stream = TcpStream::connect(target).unwrap();
+                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    (AT_ONCE * EACH) as f64 / start.elapsed().as_secs_f64()
 }
 
 fn connect_p50(target: SocketAddr) -> f64 {
