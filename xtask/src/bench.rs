@@ -168,6 +168,7 @@ fn measure(options: &Options, programs: &Path, test: Option<&Path>) -> Result<Ru
 /// Memory last: its daemons are fresh ones.
 fn on_site(options: &Options, mut site: Site, rounds: u32, seconds: f64, run: &mut Run) {
     let cases = if options.only.is_empty() { Case::value_variants() } else { &options.only };
+    let fresh = memory::of_managers(&site);
     rounds::warm_up(&mut site, run);
     for number in 1..=rounds {
         eprintln!("{}, round {number} of {rounds}", site.name);
@@ -177,7 +178,7 @@ fn on_site(options: &Options, mut site: Site, rounds: u32, seconds: f64, run: &m
         }
     }
     if cases.contains(&Case::Memory) {
-        memory::measure(&mut site, options.quick, run);
+        memory::measure(&mut site, &fresh, options.quick, run);
     }
 }
 

@@ -1,4 +1,5 @@
 //! Resident memory of a freshly connected daemon: idle, and with many connections that say nothing.
+use std::collections::BTreeMap;
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -18,18 +19,31 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Until all of them are open.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
 
+/// What managers have before anything was asked of them: they are shared, and keep for a while what load has made them take.
+pub(crate) fn of_managers(site: &Site) -> BTreeMap<u32, f64> {
+    let all = site.subjects.iter().flat_map(Subject::processes);
+    let managers = all.filter(|(role, _)| *role == "manager");
+    managers.filter_map(|(_, pid)| Some((pid, proc::resident(pid).ok()?))).collect()
+}
+
 /// For every subject with a daemon.
-pub(crate) fn measure(site: &mut Site, quick: bool, run: &mut Run) {
+pub(crate) fn measure(site: &mut Site, fresh: &BTreeMap<u32, f64>, quick: bool, run: &mut Run) {
     let mut subjects = std::mem::take(&mut site.subjects);
     for subject in subjects.iter_mut().filter(|subject| subject.session.is_some()) {
-        if let Err(error) = of_subject(site, subject, quick, run) {
+        if let Err(error) = of_subject(site, subject, fresh, quick, run) {
             run.fail(format!("{}, {}, memory: {error:#}", site.name, subject.name));
         }
     }
     site.subjects = subjects;
 }
 
-fn of_subject(site: &Site, subject: &mut Subject, quick: bool, run: &mut Run) -> Result<()> {
+fn of_subject(
+    site: &Site,
+    subject: &mut Subject,
+    fresh: &BTreeMap<u32, f64>,
+    quick: bool,
+    run: &mut Run,
+) -> Result<()> {
     if let Some(session) = &mut subject.session {
         session.down()?;
         session.up()?;
@@ -46,7 +60,7 @@ fn of_subject(site: &Site, subject: &mut Subject, quick: bool, run: &mut Run) ->
     let subject = &*subject;
     let connections = if quick { FEW } else { CONNECTIONS };
     let manager = pid_of("manager").context("there is no manager")?;
-    let manager_idle = proc::resident(manager)?;
+    let manager_idle = *fresh.get(&manager).context("the manager is another one")?;
     let case = format!("idle={connections}");
     let (with_all, manager_with_all) = thread::scope(|scope| {
         let load = scope.spawn(|| load::bench(&site.programs, subject, &case, HELD).map(drop));
