@@ -38,6 +38,8 @@ pub(super) struct SpdyPort<S> {
     /// Received and not yet read.
     chunk: Bytes,
     error: Vec<u8>,
+    /// Streams that the server has ended: errors, data.
+    over: [bool; 2],
     ended: bool,
     /// Whole frames that go before the next data: answers to pings, the end.
     control: BytesMut,
@@ -59,6 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SpdyPort<S> {
             incoming: Incoming::new(),
             chunk: Bytes::new(),
             error: Vec::new(),
+            over: [false; 2],
             ended: false,
             control: BytesMut::new(),
             header: Bytes::new(),
@@ -105,12 +108,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SpdyPort<S> {
             Event::Fin(ERROR) | Event::Reset(ERROR) if !self.error.is_empty() => {
                 return Err(io::Error::other(String::from_utf8_lossy(&self.error).trim().to_owned()));
             }
-            // an error may have begun: then the stream's end is not the whole story
-            Event::Fin(DATA) | Event::GoAway => self.ended = self.error.is_empty(),
+            Event::Fin(ERROR) | Event::Reset(ERROR) => self.over[0] = true,
+            // some servers say what went wrong only after they have ended the data
+            Event::Fin(DATA) => self.over[1] = true,
             Event::Reset(DATA) if self.error.is_empty() => return Err(io::ErrorKind::ConnectionReset.into()),
+            Event::GoAway => self.over = [true; 2],
             Event::Ping(id) => self.control.extend_from_slice(&frame::ping(id)),
             Event::Reply(_) | Event::Data(..) | Event::Fin(_) | Event::Reset(_) => {}
         }
+        self.ended |= self.over == [true; 2];
         Ok(())
     }
 
@@ -250,6 +256,7 @@ mod tests {
         let (mut port, mut far) = pair().await;
         say(&mut far, DATA, b"hel", false).await;
         say(&mut far, DATA, b"lo", true).await;
+        say(&mut far, ERROR, b"", true).await;
         let mut text = String::new();
         port.read_to_string(&mut text).await.unwrap();
         assert_eq!(text, "hello");
@@ -272,6 +279,7 @@ mod tests {
             incoming: Incoming::new(),
             chunk: Bytes::new(),
             error: Vec::new(),
+            over: [false; 2],
             ended: false,
             control: frame::ping(2)[..].into(),
             header: Bytes::new(),
@@ -301,6 +309,8 @@ mod tests {
     #[tokio::test]
     async fn the_servers_error_is_ours() {
         let (mut port, mut far) = pair().await;
+        // containerd ends the data first
+        say(&mut far, DATA, b"", true).await;
         say(&mut far, ERROR, b"error forwarding port 8081", true).await;
         let error = port.read_u8().await.unwrap_err();
         assert_eq!(error.to_string(), "error forwarding port 8081");
