@@ -1,6 +1,7 @@
 //! One tunnel stream, seen the same way by its opener (gRPC client) and by the one who answers (gRPC server).
 
 mod bytes;
+mod meter;
 mod receiver;
 mod sender;
 mod unframe;
@@ -9,6 +10,7 @@ use tonic::Status;
 use tp_core::tunnel::{Features, Frame, FrameError, StreamInfo, StreamOk};
 
 pub use bytes::TunnelBytes;
+pub use meter::Meter;
 pub use receiver::FrameReceiver;
 pub use sender::{FrameSender, PeerGone};
 
@@ -39,6 +41,12 @@ pub struct TunnelStream {
 }
 
 impl TunnelStream {
+    /// From now on `meter` counts what this stream carries.
+    pub(crate) fn meter(&mut self, meter: &Meter) {
+        self.tx.meter = meter.clone();
+        self.rx.meter = meter.clone();
+    }
+
     /// The answerer's half of the handshake: reads StreamInfo, says StreamOK.
     pub async fn answer(
         mut rx: FrameReceiver,

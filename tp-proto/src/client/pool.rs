@@ -1,16 +1,25 @@
-//! The connections that carry tunnel streams. One carries everything, until the peer's limit of streams per HTTP/2
-//! connection would make the next flow wait without a word (facts §0.2.5); then one more is opened.
+//! The connections that carry tunnel streams. What is queued behind bulk waits in the sockets of every hop, where no priority
+//! reaches it: only another connection does. So calls have one for themselves, and a new flow takes one that is quiet.
+
+mod load;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
 use super::dial::{Answerer, Dial, OpenError, open};
 use super::{Auth, Channel, Connector, channel};
-use crate::stream::TunnelStream;
+use crate::stream::{Meter, TunnelStream};
+use load::{Load, choose};
 
-/// Opens tunnel streams over as few connections as the peer's stream limit allows.
+/// Connections for flows, as long as the peer's limit of streams does not ask for more (facts §0.2.5).
+const CONNECTIONS: usize = 4;
+/// A connection that is not needed is closed after this time.
+const UNUSED: Duration = Duration::from_secs(60);
+
+/// Opens tunnel streams over few connections.
 #[derive(Clone)]
 pub struct Tunnels(Arc<Inner>);
 
@@ -22,10 +31,12 @@ struct Inner {
     connections: Mutex<Vec<Connection>>,
 }
 
-#[derive(Clone)]
 struct Connection {
     channel: Channel,
     live: Arc<AtomicUsize>,
+    meter: Meter,
+    load: Load,
+    used: Instant,
 }
 
 /// Counts a stream on its connection for as long as it lives.
@@ -39,12 +50,23 @@ impl Drop for Slot {
 }
 
 impl Tunnels {
-    /// `first` also carries the control calls; `limit` is how many tunnel streams one connection may carry.
+    /// Calls go over `first`; it carries flows only until there is another connection. `limit` is how many tunnel streams
+    /// one connection may carry. To be called in a runtime.
     pub fn new(first: Channel, connector: Arc<dyn Connector>, auth: Auth, limit: usize) -> Self {
-        Self::to(Answerer::Manager, first, connector, auth, limit)
+        let tunnels = Self::to(Answerer::Manager, first, connector, auth, limit);
+        let inner = Arc::downgrade(&tunnels.0);
+        tokio::spawn(async move {
+            let Some(inner) = inner.upgrade() else { return };
+            match inner.connect().await {
+                Ok(connection) => *inner.connections.lock().await = vec![connection],
+                Err(error) => tracing::debug!(%error, "flows share the connection of the calls"),
+            }
+        });
+        tunnels
     }
 
-    /// The same to an agent, which asks for no token: who reaches its port has been let in by the cluster.
+    /// The same to an agent, which asks for no token: who reaches its port has been let in by the cluster. Hardly a call
+    /// goes there.
     pub fn to_agent(first: Channel, connector: Arc<dyn Connector>, limit: usize) -> Self {
         Self::to(Answerer::Agent, first, connector, Auth::default(), limit)
     }
@@ -56,37 +78,70 @@ impl Tunnels {
         auth: Auth,
         limit: usize,
     ) -> Self {
-        let connections = Mutex::new(vec![Connection { channel: first, live: Arc::default() }]);
+        let connections = Mutex::new(vec![Connection::new(first)]);
         Self(Arc::new(Inner { connector, auth, answerer, limit, connections }))
     }
 
     /// Opens a stream and waits for the dial at the far end. The slot must live as long as the stream.
     pub async fn open(&self, dial: Dial) -> Result<(TunnelStream, Slot), OpenError> {
-        let (channel, slot) = self.slot().await?;
-        Ok((open(channel, self.0.answerer, dial).await?, slot))
+        let (channel, meter, slot) = self.0.slot().await?;
+        let mut stream = open(channel, self.0.answerer, dial).await?;
+        stream.meter(&meter);
+        Ok((stream, slot))
     }
 
-    /// Number of connections in use.
+    /// Number of connections that flows use.
     pub async fn connections(&self) -> usize {
         self.0.connections.lock().await.len()
     }
+}
 
-    async fn slot(&self) -> Result<(Channel, Slot), OpenError> {
-        let mut connections = self.0.connections.lock().await;
-        let index = match connections.iter().position(|c| c.live.load(Ordering::Relaxed) < self.0.limit) {
-            Some(index) => index,
-            None => {
-                // held across the await on purpose: flows that come meanwhile need the same new connection
-                let channel = channel(Arc::clone(&self.0.connector), self.0.auth.clone())
-                    .await
-                    .map_err(|error| OpenError::Transport(error.to_string()))?;
-                connections.push(Connection { channel, live: Arc::default() });
-                connections.len() - 1
-            }
+impl Inner {
+    async fn slot(&self) -> Result<(Channel, Meter, Slot), OpenError> {
+        let now = Instant::now();
+        let mut connections = self.connections.lock().await;
+        for connection in connections.iter_mut() {
+            connection.load.measure(connection.meter.bytes(), now);
+        }
+        let mut index = 0;
+        connections.retain(|connection| {
+            index += 1;
+            let unused = connection.live.load(Ordering::Relaxed) == 0 && now - connection.used > UNUSED;
+            index == 1 || !unused
+        });
+        let loads = connections.iter().map(|connection| {
+            let room = connection.live.load(Ordering::Relaxed) < self.limit;
+            room.then_some(connection.load)
+        });
+        let (chosen, quiet) = choose(loads);
+        let index = match chosen {
+            Some(index) if quiet || connections.len() >= CONNECTIONS => index,
+            // held across the await on purpose: flows that come meanwhile need the same new connection
+            other => match (self.connect().await, other) {
+                (Ok(connection), _) => {
+                    connections.push(connection);
+                    connections.len() - 1
+                }
+                (Err(_), Some(index)) => index,
+                (Err(error), None) => return Err(OpenError::Transport(error.to_string())),
+            },
         };
-        let connection = &connections[index];
+        let connection = &mut connections[index];
+        connection.used = now;
         connection.live.fetch_add(1, Ordering::Relaxed);
-        Ok((connection.channel.clone(), Slot(Arc::clone(&connection.live))))
+        let slot = Slot(Arc::clone(&connection.live));
+        Ok((connection.channel.clone(), connection.meter.clone(), slot))
+    }
+
+    async fn connect(&self) -> std::io::Result<Connection> {
+        channel(Arc::clone(&self.connector), self.auth.clone()).await.map(Connection::new)
+    }
+}
+
+impl Connection {
+    fn new(channel: Channel) -> Self {
+        let now = Instant::now();
+        Self { channel, live: Arc::default(), meter: Meter::default(), load: Load::new(now), used: now }
     }
 }
 

@@ -61,7 +61,9 @@ where
         .max_concurrent_streams(limits.streams)
         // flows that are cancelled all at once are normal (facts/telepresence-wire.md §1)
         .max_pending_accept_reset_streams(4096)
-        .max_local_error_reset_streams(Some(4096))
+        // counted for the life of a connection: a frame that crosses with the end of its stream is one, and no attack
+        .max_local_error_reset_streams(None)
+        .max_concurrent_reset_streams(4096)
         .handshake(io);
     let mut connection = tokio::select! {
         connection = handshake => connection?,

@@ -41,6 +41,7 @@ pub(super) async fn run(
             tokio::time::sleep(AFTER_CLOSE).await;
         };
         let chunk = tokio::select! {
+            biased; // data first: it is what wakes us most of the time
             chunk = reader.read_chunk() => chunk,
             () = closed => return End::NoMoreData,
             () = cancelled(tx.as_mut(), role) => return End::NoMoreData,

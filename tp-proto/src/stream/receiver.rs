@@ -7,8 +7,8 @@ use tonic::{Code, Status};
 use tp_core::flow::Proto;
 use tp_core::tunnel::Frame;
 
-use super::StreamError;
 use super::unframe::Unframe;
+use super::{Meter, StreamError};
 use crate::http2::status_of;
 
 /// The sender may go on only as far as its frames have been used: whoever asks for the next frame is through with the one
@@ -20,11 +20,12 @@ pub struct FrameReceiver {
     /// Bytes in `unframe` for which the sender has not been given room yet.
     unused: usize,
     ended: bool,
+    pub(super) meter: Meter,
 }
 
 impl FrameReceiver {
     pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, unframe: Unframe::default(), unused: 0, ended: false }
+        Self { stream, unframe: Unframe::default(), unused: 0, ended: false, meter: Meter::default() }
     }
 
     /// A message longer than this, in bytes, ends the stream.
@@ -56,6 +57,7 @@ impl FrameReceiver {
             }
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
+                    self.meter.add(data.len());
                     self.unused = data.len();
                     self.unframe.push(data);
                 }

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use tonic::Status;
 use tp_core::tunnel::Frame;
 
-use super::Role;
+use super::{Meter, Role};
 use crate::http2::Piece;
 
 /// Sends frames; dropping it half-closes the gRPC stream (opener) or ends the call (answerer). What was sent before
@@ -20,6 +20,7 @@ pub struct FrameSender {
     /// Of a frame, what there was no room for yet.
     rest: Option<Piece>,
     ended: bool,
+    pub(super) meter: Meter,
 }
 
 /// The peer is gone: nothing can be sent any more.
@@ -29,7 +30,7 @@ pub struct PeerGone;
 
 impl FrameSender {
     pub(crate) fn new(stream: SendStream<Piece>, role: Role) -> Self {
-        Self { stream, role, rest: None, ended: false }
+        Self { stream, role, rest: None, ended: false, meter: Meter::default() }
     }
 
     /// Waits until there is room for the whole frame. If the future is dropped meanwhile, the rest of the frame goes
@@ -57,6 +58,7 @@ impl FrameSender {
     /// After [`Self::poll_room`]: takes a frame, and sends of it what there is room for.
     pub(super) fn start(&mut self, frame: Frame) -> Result<(), PeerGone> {
         let piece = Piece::message(frame);
+        self.meter.add(piece.remaining());
         self.stream.reserve_capacity(piece.remaining());
         self.rest = Some(piece);
         self.push()
