@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::AddressHeaderFlags;
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteScope, RouteType,
@@ -88,7 +89,10 @@ impl Netlink {
     }
 
     pub(super) async fn add_address(&self, index: u32, ip: IpAddr, prefix: u8) -> io::Result<()> {
-        match self.0.address().add(index, ip, prefix).execute().await.map_err(to_io) {
+        let mut request = self.0.address().add(index, ip, prefix);
+        // nobody else is on our links; until the kernel has asked, an IPv6 address is no source for a route
+        request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
+        match request.execute().await.map_err(to_io) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
             result => result,
         }

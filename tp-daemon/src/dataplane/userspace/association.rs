@@ -133,7 +133,7 @@ impl Association {
         match about {
             About::Port => state.error = Some(io::ErrorKind::ConnectionRefused),
             About::TooLarge(mtu) if mtu >= 576 => {
-                state.mtu = Some(state.mtu.map_or(mtu, |known| known.min(mtu)))
+                state.mtu = Some(state.mtu.map_or(mtu, |known| known.min(mtu)));
             }
             About::TooLarge(_) | About::Other => return,
         }
