@@ -28,7 +28,6 @@ pub use setup::{Options, Prepared, setup};
 pub use tun::TUN_NAME;
 pub use userspace::{Stream, UserspaceDataplane};
 
-mod accept;
 pub mod answer;
 mod any;
 mod counts;
@@ -61,8 +60,7 @@ pub type Pending<T> = Pin<Box<dyn Future<Output = io::Result<T>> + Send>>;
 /// What a dataplane can do. Cheap to clone; all methods may be called while [`Dataplane::next`] waits.
 pub trait Dataplane: Clone + Send + Sync + 'static {
     /// The next flow that wants a decision; `None` once the dataplane has shut down. The queue behind it is
-    /// bounded: what does not fit is counted (by the kernel, as dropped by the TUN, where the queue is the device's), and
-    /// the app's kernel sends it again.
+    /// bounded: what does not fit is counted, and the app's kernel sends it again.
     fn next(&self) -> impl Future<Output = Option<Arrival>> + Send;
 
     /// Makes exactly this reachable, adding and removing what differs. On an error the networks named in it are

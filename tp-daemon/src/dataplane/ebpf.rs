@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::Mutex as AsyncMutex;
+use tokio::sync::{Mutex as AsyncMutex, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tp_common::dns::IDENTIFY_PORT;
 use tp_core::addr::AppAddr;
@@ -15,16 +15,17 @@ use tp_core::flow::Proto;
 use tp_core::udp_flows::UdpFlows;
 use tp_core::vips::Change;
 
-use crate::dataplane::accept::{Listener, accept};
 use crate::dataplane::maps::lock;
 use crate::dataplane::netlink::Netlink;
 use crate::dataplane::networks::Networks;
 use crate::dataplane::programs::DnsHooks;
-use crate::dataplane::reader::Reader;
 use crate::dataplane::setup::Prepared;
 use crate::dataplane::shared::Shared;
 use crate::dataplane::tun::Tun;
-use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Reach, rows};
+use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Reach, reader, rows, tcp};
+
+/// Flows that may wait for the session to ask about them.
+const QUEUE: usize = 1024;
 
 /// Runs from [`Prepared::start`] until its last clone is dropped.
 #[derive(Clone)]
@@ -34,7 +35,7 @@ struct Inner {
     shared: Arc<Shared>,
     networks: Networks,
     links: Vec<u32>,
-    reader: AsyncMutex<Reader>,
+    arrivals: AsyncMutex<mpsc::Receiver<Arrival>>,
     dns_sockets: Mutex<Option<DnsSockets>>,
     dns_v4: Ipv4Addr,
     hooks: Mutex<DnsHooks>,
@@ -45,14 +46,15 @@ impl Prepared {
     /// Starts moving packets. Call it inside the runtime, after the privileges have been dropped.
     pub fn start(mut self) -> io::Result<EbpfDataplane> {
         let links = self.links();
+        let (sender, arrivals) = mpsc::channel(QUEUE);
         let tun = Tun::new(self.tun)?;
         let networks =
             Networks::new(Netlink::open()?, Some(self.namespace.clone()), self.tun_index, self.sources);
-        let listeners = self.listeners.into_iter().map(Listener::new).collect::<io::Result<_>>()?;
-        let shared = Shared::new(tun, listeners, self.maps, self.namespace, UdpFlows::new(self.udp));
+        let shared = Shared::new(tun, self.maps, self.namespace, UdpFlows::new(self.udp), sender);
         let stop = CancellationToken::new();
-        for index in 0..shared.listeners.len() {
-            spawn_until(&stop, accept(Arc::clone(&shared), index));
+        spawn_until(&stop, reader::read(Arc::clone(&shared)));
+        for listener in self.listeners {
+            spawn_until(&stop, tcp::accept(Arc::clone(&shared), TcpListener::from_std(listener)?));
         }
         spawn_until(&stop, sweep(Arc::clone(&shared)));
         if self.print_kernel_log {
@@ -67,7 +69,7 @@ impl Prepared {
             shared,
             networks,
             links,
-            reader: AsyncMutex::new(Reader::new()),
+            arrivals: AsyncMutex::new(arrivals),
             dns_sockets: Mutex::new(Some(dns)),
             dns_v4: self.dns_v4,
             hooks: Mutex::new(self.hooks),
@@ -78,7 +80,10 @@ impl Prepared {
 
 impl Dataplane for EbpfDataplane {
     async fn next(&self) -> Option<Arrival> {
-        self.0.reader.lock().await.next(&self.0.shared).await
+        tokio::select! {
+            arrival = async { self.0.arrivals.lock().await.recv().await } => arrival,
+            () = self.0.shared.dead.cancelled() => None,
+        }
     }
 
     async fn set_reach(&self, reach: &Reach) -> io::Result<()> {

@@ -1,15 +1,13 @@
 //! Takes from the TUN what the kernel programs leave to the daemon.
-//!
-//! There is no task and no queue between the TUN and the session: what the session has not asked for yet waits in the
-//! device's own queue, which is bounded.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc::error::TrySendError;
 use tp_core::flow::{Flow, Proto};
 
 use crate::dataplane::counts::Count;
-use crate::dataplane::held::{Id, Verdict};
+use crate::dataplane::held::Verdict;
 use crate::dataplane::maps::lock;
 use crate::dataplane::packet::{self, Kind};
 use crate::dataplane::shared::Shared;
@@ -18,84 +16,79 @@ use crate::dataplane::tun::{MAX_PACKET, VNET_HDR};
 use crate::dataplane::udp::HeldFirst;
 use crate::dataplane::{Arrival, HeldConnect, HeldDatagram, answer};
 
-pub(super) struct Reader {
-    buf: Vec<u8>,
-}
-
-impl Reader {
-    pub(super) fn new() -> Self {
-        Self { buf: vec![0; MAX_PACKET] }
-    }
-
-    /// Reads until there is a question for the session; `None` once the device is gone. Dropping the future loses no
-    /// packet.
-    pub(super) async fn next(&mut self, shared: &Arc<Shared>) -> Option<Arrival> {
-        loop {
-            match shared.tun.read(&mut self.buf).await {
-                Ok(len) => {
-                    if let Some(arrival) = take(shared, self.buf.get(..len).unwrap_or_default()) {
-                        shared.counts.up(Count::Arrived);
-                        return Some(arrival);
-                    }
-                }
-                Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {
-                    tracing::error!("the TUN device has been deleted");
-                    return None;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "reading the TUN");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+/// Reads until the device is gone.
+pub(super) async fn read(shared: Arc<Shared>) {
+    let mut buf = vec![0; MAX_PACKET];
+    loop {
+        match shared.tun.read(&mut buf).await {
+            Ok(len) => take(&shared, buf.get(..len).unwrap_or_default()).await,
+            Err(error) if error.raw_os_error() == Some(libc::EBADFD) => {
+                tracing::error!("the TUN device has been deleted");
+                return shared.dead.cancel();
+            }
+            Err(error) => {
+                tracing::warn!(%error, "reading the TUN");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-fn take(shared: &Arc<Shared>, raw: &[u8]) -> Option<Arrival> {
+async fn take(shared: &Arc<Shared>, raw: &[u8]) {
     let packet = raw.get(VNET_HDR..).unwrap_or_default();
     let seen = packet::read(packet);
+    if seen.refuse {
+        return guard_refused(shared, packet);
+    }
     match seen.kind {
-        _ if seen.refuse => guard_refused(shared, packet),
-        Kind::Syn { flow, seq } => return hold(shared, flow, Some(seq), raw),
-        Kind::Udp { flow } => return hold(shared, flow, None, raw),
+        Kind::Syn { flow, seq } => hold(shared, flow, Some(seq), raw).await,
+        Kind::Udp { flow } => hold(shared, flow, None, raw).await,
         Kind::Echo => prohibited(shared, packet, Count::EchoRefused),
         Kind::Unsupported => prohibited(shared, packet, Count::UnsupportedRefused),
         Kind::Unanswerable => shared.counts.up(Count::Unanswerable),
         Kind::Unreadable => shared.counts.up(Count::Unreadable),
     }
-    None
 }
 
-fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) -> Option<Arrival> {
+async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
     let verdict = lock(&shared.held).on_packet(flow, seq, raw, Instant::now());
     if matches!(verdict, Verdict::Decided | Verdict::Late | Verdict::TooManyHeld) {
         shared.maps.block.opened(&flow); // nobody will decide about this packet
     }
-    let ignored = match verdict {
-        Verdict::Ask(id) => return Some(ask(shared, flow, id)),
-        Verdict::Retransmit | Verdict::Decided => Count::Retransmit,
-        Verdict::Kept => Count::Kept,
-        Verdict::KeptTooMany => Count::KeptTooMany,
-        Verdict::TooManyHeld => Count::TooManyHeld,
+    let id = match verdict {
+        Verdict::Ask(id) => id,
+        Verdict::Retransmit | Verdict::Decided => return shared.counts.up(Count::Retransmit),
+        Verdict::Kept => return shared.counts.up(Count::Kept),
+        Verdict::KeptTooMany => return shared.counts.up(Count::KeptTooMany),
+        Verdict::TooManyHeld => return shared.counts.up(Count::TooManyHeld),
         Verdict::Late => {
-            if let Err(error) = shared.tun.write_back(raw) {
+            shared.counts.up(Count::Late);
+            if let Err(error) = shared.tun.write_back(raw).await {
                 shared.counts.up(Count::WriteFailed);
                 tracing::debug!(%error, %flow, "a datagram could not be written back to the TUN");
             }
-            Count::Late
+            return;
         }
     };
-    shared.counts.up(ignored);
-    None
-}
-
-fn ask(shared: &Arc<Shared>, flow: Flow, id: Id) -> Arrival {
     let cluster = shared.cluster_address(&flow);
-    let shared = Arc::clone(shared);
-    match flow.proto {
-        Proto::Tcp => Arrival::Tcp(HeldConnect::new(flow, cluster, Box::new(HeldSyn { shared, flow, id }))),
+    let holder = Arc::clone(shared);
+    let arrival = match flow.proto {
+        Proto::Tcp => {
+            let hold = HeldSyn { shared: holder, flow, id };
+            Arrival::Tcp(HeldConnect::new(flow, cluster, Box::new(hold)))
+        }
         Proto::Udp => {
-            Arrival::Udp(HeldDatagram::new(flow, cluster, Box::new(HeldFirst { shared, flow, id })))
+            let hold = HeldFirst { shared: holder, flow, id };
+            Arrival::Udp(HeldDatagram::new(flow, cluster, Box::new(hold)))
+        }
+    };
+    match shared.arrivals.try_send(arrival) {
+        Ok(()) => shared.counts.up(Count::Arrived),
+        Err(TrySendError::Full(_) | TrySendError::Closed(_)) => {
+            // Forgotten before the arrival is dropped, or that would be an answer.
+            lock(&shared.held).forget(&flow, id);
+            shared.maps.block.opened(&flow);
+            shared.counts.up(Count::QueueFull);
         }
     }
 }

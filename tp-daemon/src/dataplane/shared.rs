@@ -1,21 +1,23 @@
 //! What the tasks and holders of the dataplane share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tp_common::vip::NatKey;
-use tp_core::addr::ClusterAddr;
+use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::dial::{Answer, DialError};
 use tp_core::flow::{Flow, Proto};
 use tp_core::udp_flows::UdpFlows;
 use tp_core::vips::Change;
 
-use crate::dataplane::accept::{Accepting, Listener};
+use crate::dataplane::Arrival;
 use crate::dataplane::answer;
 use crate::dataplane::counts::{Count, Counts};
 use crate::dataplane::held::{Held, Id};
@@ -27,15 +29,24 @@ use crate::dataplane::vips::{Edit, VipTable};
 
 pub(super) struct Shared {
     pub(super) tun: Tun,
-    pub(super) listeners: Vec<Listener>,
     pub(super) maps: Maps,
     pub(super) counts: Counts,
     pub(super) namespace: Namespace,
     pub(super) held: Mutex<Held>,
-    pub(super) accepting: Mutex<Accepting>,
+    /// Admitted SYNs whose connection has not come out of the listener yet. More than one has the same ends when the
+    /// app has reset a connection and uses its port again before we have accepted the first.
+    pub(super) accepting: Mutex<HashMap<(AppAddr, ClusterAddr), VecDeque<Accepting>>>,
     pub(super) udp: Mutex<UdpTable>,
     nat: Mutex<Nat>,
     vips: RwLock<VipTable>,
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+    /// Cancelled when somebody has deleted the TUN.
+    pub(super) dead: CancellationToken,
+}
+
+pub(super) struct Accepting {
+    pub(super) id: Id,
+    pub(super) accepted: oneshot::Sender<TcpStream>,
 }
 
 pub(super) struct UdpTable {
@@ -56,14 +67,13 @@ pub(super) struct Started {
 impl Shared {
     pub(super) fn new(
         tun: Tun,
-        listeners: Vec<Listener>,
         maps: Maps,
         namespace: Namespace,
         udp: UdpFlows,
+        arrivals: mpsc::Sender<Arrival>,
     ) -> Arc<Self> {
         Arc::new(Self {
             tun,
-            listeners,
             maps,
             counts: Counts::new(),
             namespace,
@@ -72,6 +82,8 @@ impl Shared {
             udp: Mutex::new(UdpTable { flows: udp, ended: HashMap::new() }),
             nat: Mutex::default(),
             vips: RwLock::default(),
+            arrivals,
+            dead: CancellationToken::new(),
         })
     }
 

@@ -45,7 +45,7 @@ pub(super) struct Tun(AsyncFd<OwnedFd>);
 
 impl Tun {
     pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        sys::watch(fd, INPUT).map(Self)
+        sys::watch(fd, INPUT | Interest::WRITABLE).map(Self)
     }
 
     /// The next packet with its virtio header; waits for it.
@@ -53,10 +53,9 @@ impl Tun {
         self.0.async_io(INPUT, |fd| Ok(nix::unistd::read(fd, buf)?)).await
     }
 
-    /// A held packet as it was read, virtio header included. Returns when the kernel has done all it can do with it at
-    /// once: of a SYN that is admitted, the whole handshake.
-    pub(super) fn write_back(&self, raw: &[u8]) -> io::Result<()> {
-        Ok(nix::unistd::write(self.0.get_ref(), raw).map(drop)?)
+    /// A held packet as it was read, virtio header included.
+    pub(super) async fn write_back(&self, raw: &[u8]) -> io::Result<()> {
+        self.0.async_io(Interest::WRITABLE, |fd| Ok(nix::unistd::write(fd, raw)?)).await.map(drop)
     }
 
     /// A packet of our own making. Never waits: an answer that does not fit is asked for again.

@@ -50,7 +50,7 @@ impl HeldFirst {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the datagram waited for too long"));
         };
         for packet in &packets {
-            shared.tun.write_back(packet)?;
+            shared.tun.write_back(packet).await?;
         }
         shared.maps.block.established(&self.flow);
         shared.counts.up(Count::Admitted);
