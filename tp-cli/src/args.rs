@@ -100,7 +100,12 @@ pub async fn run() -> ExitCode {
         }
         Command::Doctor(args) => doctor::run(&args, output).await,
         Command::Bench(args) => {
-            let wrong = |kind, text: String| drop(Cli::command().error(kind, text).print());
+            let wrong = |kind, text: String| {
+                let mut cli = Cli::command();
+                cli.build();
+                let error = cli.find_subcommand_mut("bench").map(|bench| bench.error(kind, text));
+                drop(error.map(|error| error.print()));
+            };
             bench::run(args, output, wrong).await
         }
         Command::Version => done(version::run(output).await),

@@ -16,8 +16,6 @@ const HOPELESS: usize = 3;
 /// Datagrams under way at a time: enough to keep the way busy, and less than a socket's buffer holds on either end, so
 /// that it is the way that limits and not our own overflow.
 const WINDOW: u64 = 128;
-/// Until all of a window that stands still are given up.
-const STUCK: Duration = Duration::from_millis(50);
 const SIZE: usize = 64;
 
 /// One datagram at a time.
@@ -52,7 +50,7 @@ pub(super) struct Passed {
 
 /// A window of datagrams is always under way; each that comes back, and each older one that did not, makes room.
 pub(super) fn packets(sink: SocketAddr, lasts: Duration) -> Result<Passed> {
-    let socket = socket(sink, STUCK)?;
+    let socket = socket(sink, LOST)?;
     let start = Instant::now();
     // numbers: the last sent, the highest that came back or was given up
     let (mut sent, mut settled, mut received) = (0, 0, 0);

@@ -44,7 +44,7 @@ pub(super) fn lookups(name: &str, lasts: Duration) -> Result<Looked> {
     let results: Vec<(Sample, usize, Option<String>)> = thread::scope(|scope| {
         let worker = |mut id: u16| {
             let (mut sample, mut failed, mut first) = (Sample::default(), 0, None);
-            while start.elapsed() < lasts {
+            loop {
                 id = id.wrapping_add(1);
                 let began = Instant::now();
                 match lookup(server, name, id) {
@@ -54,6 +54,9 @@ pub(super) fn lookups(name: &str, lasts: Duration) -> Result<Looked> {
                         first.get_or_insert_with(|| error.to_string());
                         thread::sleep(BREATH);
                     }
+                }
+                if start.elapsed() >= lasts {
+                    break;
                 }
             }
             (sample, failed, first)

@@ -34,7 +34,7 @@ const ROWS: [&str; 11] = [
 
 fn every_case(site: &Standalone) -> Result<()> {
     site.tp().connect(&[])?.success()?;
-    let text = site.tp().run(&["bench", "--output", "json", "--seconds", "0.3"])?.success()?;
+    let text = site.tp().run(&["bench", "--output", "json", "--seconds", "0.5"])?.success()?;
     let mut told: Value = serde_json::from_str(&text)?;
     let idle = ["bench", "--output", "json", "--seconds", "0.3", "--case", "idle=300"];
     let idle: Value = serde_json::from_str(&site.tp().run(&idle)?.success()?)?;
