@@ -126,7 +126,7 @@ mod tests {
         ) {
             let mut sent = Vec::new();
             for length in lengths {
-                sent.extend((length as u32).to_be_bytes());
+                sent.extend(u32::try_from(length).unwrap().to_be_bytes());
                 sent.extend(vec![0; length]);
             }
             sent.extend(Blocks::END);

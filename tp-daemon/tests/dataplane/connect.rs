@@ -246,7 +246,9 @@ fn a_handshake_that_completes_late_is_accepted() {
             nft 'add rule inet lossy in iifname tp0 tcp flags & (syn | ack) == syn | ack drop'");
         let apps: Vec<_> = (0..20usize)
             .map(|n| {
-                std::thread::spawn(move || echoes(&mut connect(BOTH[n % 2], ECHO).unwrap(), &[n as u8; 9]))
+                std::thread::spawn(move || {
+                    echoes(&mut connect(BOTH[n % 2], ECHO).unwrap(), &[n.to_le_bytes()[0]; 9])
+                })
             })
             .collect();
         eventually("all are admitted", || site.counters().get("pick_listener.assigned") >= 20);

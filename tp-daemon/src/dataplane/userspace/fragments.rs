@@ -206,7 +206,7 @@ mod tests {
             mtu in 1280usize..3000,
             order in any::<u64>(),
         ) {
-            let data: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+            let data: Vec<u8> = (0..len).map(|n| (n % 251).to_le_bytes()[0]).collect();
             let sent = packet(v4, &data);
             let mut parts = split(&sent, mtu, 7);
             prop_assert!(parts.iter().all(|part| part.len() <= mtu));

@@ -94,8 +94,8 @@ impl HeldFlow {
         Ok(AppStream::Userspace(stream))
     }
 
-    fn associate(self: Box<Self>) -> io::Result<AppSocket> {
-        let Self { shared, flow, id } = &*self;
+    fn associate(&self) -> io::Result<AppSocket> {
+        let Self { shared, flow, id } = self;
         let association = Association::new(shared, *flow);
         let opened = self.open(&association);
         let packets = opened.inspect_err(|_| shared.refuse(flow, *id, DialError::Other))?;

@@ -84,6 +84,7 @@ const BACKLOG: i32 = 1024;
 
 /// The hooks at the sockets of this machine's programs, if there are any: they need the kernel's leave, as the other
 /// programs do, but nothing else that those need.
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub(super) enum Hooks {
     Loaded {
         hooks: DnsHooks,

@@ -206,10 +206,10 @@ proptest! {
                     *place = byte;
                 }
                 bench.take(&packet);
-                if let Ok(Arrival::Udp(held)) = bench.arrivals.try_recv() {
-                    if let Ok(socket) = held.admit().await {
-                        let _ = socket.send(&noise).await;
-                    }
+                if let Ok(Arrival::Udp(held)) = bench.arrivals.try_recv()
+                    && let Ok(socket) = held.admit().await
+                {
+                    let _ = socket.send(&noise).await;
                 }
                 bench.answers();
             }
