@@ -62,8 +62,14 @@ pub(crate) fn serve_at(name: &str, address: &str) -> io::Result<Value> {
 
 fn tell_who(mut stream: TcpStream, name: &str) -> io::Result<()> {
     let (peer, here) = (plain(stream.peer_addr()?), plain(stream.local_addr()?));
-    writeln!(stream, "peer={peer} here={here} name={name}")
+    writeln!(stream, "peer={peer} here={here} name={name}")?;
+    stream.shutdown(Shutdown::Write)?;
+    // what an app says although nobody listens would make the close a reset
+    stream.set_read_timeout(Some(LINGER))?;
+    io::copy(&mut stream, &mut io::sink()).map(drop)
 }
+
+const LINGER: Duration = Duration::from_secs(10);
 
 /// As many descriptors as the system allows: a thousand connections need more than the usual soft limit.
 pub(crate) fn raise_file_limit() {
