@@ -20,7 +20,7 @@ use super::front::Front;
 use preface::{Begun, Version};
 
 const LIMITS: Limits = Limits {
-    stream_window: 1 << 20,
+    stream_window: 4 << 20,
     // a client's message, a whole read of a socket, goes into one frame
     frame: 1 << 18,
     send_buffer: 256 * 1024,

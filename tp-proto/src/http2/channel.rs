@@ -19,8 +19,9 @@ use super::body::send_body;
 use super::keep_alive::unanswered;
 use super::{CONNECTION_WINDOW, Piece, ReceivedBody, status_of};
 
-/// Receive window of one flow, in bytes: 280 Mbit/s at 30 ms. Also what an app that does not read costs us.
-const STREAM_WINDOW: u32 = 1 << 20;
+/// Receive window of one flow, in bytes: 1 Gbit/s at 30 ms, and no waiting for updates on a fast network
+/// (docs/performance.md). Also the most that an app that does not read costs us.
+const STREAM_WINDOW: u32 = 4 << 20;
 
 /// Largest frame we take, in bytes: the largest message of our own, a whole read of a socket, goes into one.
 const FRAME: u32 = 1 << 18;
