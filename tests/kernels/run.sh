@@ -70,7 +70,7 @@ cat > "$tree/init" <<'INIT'
 export PATH=/sbin:/bin RUST_BACKTRACE=0
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev; mount -t tmpfs tmp /tmp
 mount -t cgroup2 cgroup /sys/fs/cgroup
-for module in tun veth bridge cls_bpf sch_ingress nf_tables nf_conntrack nft_ct nft_chain_nat nft_masq nft_fib_inet nft_fib_ipv4 nft_fib_ipv6; do
+for module in tun veth bridge cls_bpf sch_ingress nf_tables nf_conntrack nf_conntrack_netlink tcp_diag udp_diag nft_ct nft_chain_nat nft_masq nft_fib_inet nft_fib_ipv4 nft_fib_ipv6; do
     modprobe "$module" || echo "no module $module"
 done
 uname -r

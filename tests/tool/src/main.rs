@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 tp-probe serve NAME [ADDRESS]...           echo 7777 tcp/udp, script 7000, who 7778 tcp/udp, HTTP 80 and 8080
-tp-probe serve-at NAME ADDRESS:PORT        there only: who on tcp, echo on udp
+tp-probe serve-at NAME ADDRESS:PORT        there only: who for a line on tcp, echo on udp
 tp-probe agent WORKLOAD NAMESPACE POD POD-IP MANAGER [TOKEN CERTIFICATE]   a traffic-agent; MANAGER is a URL
 tp-probe relay LISTEN TARGET               a plain TCP relay, each an ADDRESS:PORT
 tp-probe dns ADDR:53 LOG NAME=IP[,IP]...   name server; `*.SUFFIX=IP` matches below SUFFIX, `NAME=` is an empty answer

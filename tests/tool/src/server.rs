@@ -48,11 +48,16 @@ pub(crate) fn serve(name: &str, addresses: &[&str]) -> io::Result<Value> {
     }
 }
 
-/// Who is talking to whom on TCP, echo on UDP, on one address only. Runs until it is killed.
+/// Who is talking to whom for a line on TCP, echo on UDP, on one address only. Runs until it is killed.
 pub(crate) fn serve_at(name: &str, address: &str) -> io::Result<Value> {
     let address: SocketAddr = address.parse().map_err(io::Error::other)?;
     let who = name.to_owned();
-    tcp_at(address, move |stream| tell_who(stream, &who))?;
+    // Asked, and not before: it may be behind a Telepresence agent, which cannot say that only one direction has ended, and
+    // then what the app says is answered by a reset.
+    tcp_at(address, move |stream| {
+        BufReader::new(&stream).read_line(&mut String::new())?;
+        tell_who(stream, &who)
+    })?;
     udp(address.ip(), address.port(), |datagram, _| datagram.to_vec())?;
     println!("{}", json!({"serving": name}));
     loop {

@@ -46,8 +46,12 @@ async fn a_thousand_flows_at_once() {
             stream.tx.send(Frame::Normal(n.to_be_bytes().to_vec().into())).await.unwrap();
             stream.tx.send(Frame::HalfClose).await.unwrap();
             let mut answer = Vec::new();
-            while let Ok(Some(Frame::Normal(data))) = stream.rx.recv().await {
-                answer.extend_from_slice(&data);
+            loop {
+                match stream.rx.recv().await {
+                    Ok(Some(Frame::Normal(data))) => answer.extend_from_slice(&data),
+                    Ok(Some(Frame::HalfClose)) => break,
+                    other => panic!("{other:?} after {answer:?}"),
+                }
             }
             assert_eq!(answer, n.to_be_bytes());
         });

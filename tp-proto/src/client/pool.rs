@@ -16,6 +16,8 @@ use load::{Load, choose};
 
 /// Connections for flows, as long as the peer's limit of streams does not ask for more (facts §0.2.5).
 const CONNECTIONS: usize = 4;
+/// A flow waits no longer than this for a connection that is quiet: bulk delays it by about as much.
+const WORTH_WAITING: Duration = Duration::from_millis(250);
 /// A connection that is not needed is closed after this time.
 const UNUSED: Duration = Duration::from_secs(60);
 
@@ -28,7 +30,13 @@ struct Inner {
     auth: Auth,
     answerer: Answerer,
     limit: usize,
-    connections: Mutex<Vec<Connection>>,
+    pool: Mutex<Pool>,
+}
+
+struct Pool {
+    connections: Vec<Connection>,
+    /// Until then it is not worth while to try to open one more.
+    hopeless_until: Option<Instant>,
 }
 
 struct Connection {
@@ -58,7 +66,7 @@ impl Tunnels {
         tokio::spawn(async move {
             let Some(inner) = inner.upgrade() else { return };
             match inner.connect().await {
-                Ok(connection) => *inner.connections.lock().await = vec![connection],
+                Ok(connection) => inner.pool.lock().await.connections = vec![connection],
                 Err(error) => tracing::debug!(%error, "flows share the connection of the calls"),
             }
         });
@@ -78,8 +86,8 @@ impl Tunnels {
         auth: Auth,
         limit: usize,
     ) -> Self {
-        let connections = Mutex::new(vec![Connection::new(first)]);
-        Self(Arc::new(Inner { connector, auth, answerer, limit, connections }))
+        let pool = Mutex::new(Pool { connections: vec![Connection::new(first)], hopeless_until: None });
+        Self(Arc::new(Inner { connector, auth, answerer, limit, pool }))
     }
 
     /// Opens a stream and waits for the dial at the far end. The slot must live as long as the stream.
@@ -92,14 +100,15 @@ impl Tunnels {
 
     /// Number of connections that flows use.
     pub async fn connections(&self) -> usize {
-        self.0.connections.lock().await.len()
+        self.0.pool.lock().await.connections.len()
     }
 }
 
 impl Inner {
     async fn slot(&self) -> Result<(Channel, Meter, Slot), OpenError> {
         let now = Instant::now();
-        let mut connections = self.connections.lock().await;
+        let mut pool = self.pool.lock().await;
+        let Pool { connections, hopeless_until } = &mut *pool;
         for connection in connections.iter_mut() {
             connection.load.measure(connection.meter.bytes(), now);
         }
@@ -117,14 +126,22 @@ impl Inner {
         let index = match chosen {
             Some(index) if quiet || connections.len() >= CONNECTIONS => index,
             // held across the await on purpose: flows that come meanwhile need the same new connection
-            other => match (self.connect().await, other) {
-                (Ok(connection), _) => {
+            Some(busy) if hopeless_until.is_some_and(|until| now < until) => busy,
+            Some(busy) => match tokio::time::timeout(WORTH_WAITING, self.connect()).await {
+                Ok(Ok(connection)) => {
                     connections.push(connection);
                     connections.len() - 1
                 }
-                (Err(_), Some(index)) => index,
-                (Err(error), None) => return Err(OpenError::Transport(error.to_string())),
+                Ok(Err(_)) | Err(_) => {
+                    *hopeless_until = Some(now + WORTH_WAITING * 20);
+                    busy
+                }
             },
+            None => {
+                let connection = self.connect().await;
+                connections.push(connection.map_err(|error| OpenError::Transport(error.to_string()))?);
+                connections.len() - 1
+            }
         };
         let connection = &mut connections[index];
         connection.used = now;
