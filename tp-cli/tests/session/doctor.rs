@@ -29,7 +29,7 @@ case $1 in
 --version) echo "tp-daemon {version}" ;;
 check) echo '{{"checks":[{{"stage":"machine","name":"dataplane","verdict":"ok","says":"tried as uid '$(id -u)'"}}]}}' ;;
 doctor) echo '{{"command":"sudo tp connect --manager URL","checks":[{{"stage":"settings","name":"asked","verdict":"ok",
-  "says":"as uid '$(id -u)' about '$(tr -cd a-z:/)'"}},{check}]}}' ;;
+  "says":"as uid '$(id -u)' about '$(tr -c a-z:/ '\n' | grep -m1 tp:)'"}},{check}]}}' ;;
 esac
 "#
     );

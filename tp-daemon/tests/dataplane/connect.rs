@@ -247,7 +247,7 @@ fn a_handshake_that_completes_late_is_accepted() {
         let apps: Vec<_> = (0..20usize)
             .map(|n| {
                 std::thread::spawn(move || {
-                    echoes(&mut connect(BOTH[n % 2], ECHO).unwrap(), &[n.to_le_bytes()[0]; 9])
+                    echoes(&mut connect(BOTH[n % 2], ECHO).unwrap(), &[n.to_le_bytes()[0]; 9]);
                 })
             })
             .collect();

@@ -32,6 +32,8 @@ pub(crate) fn serve() {
 }
 
 pub(crate) fn test() {
+    // what an earlier test's daemon left goes with its namespace, a moment after it
+    eventually("the host is fresh", || !host().contains(PAIR_HOST));
     let before = host();
     let mut daemon = start();
     let during = host();
@@ -57,7 +59,7 @@ pub(crate) fn test() {
     echoes(&mut TcpStream::connect(("10.96.0.1", ECHO)).unwrap());
     kill(&mut daemon);
     output(&format!("ip link del {PAIR_HOST} 2> /dev/null || true")); // as the janitor does
-    eventually("everything is as before again", || host() == before);
+    eventually(&format!("everything is as before again, that is\n{before}\nbut now"), || host() == before);
     let _ = unread.read(&mut [0; 1]); // whatever it says, it was open until here
 }
 
