@@ -20,8 +20,8 @@ use crate::dataplane::packet;
 use crate::dataplane::sys;
 use crate::dataplane::tun::VNET_HDR;
 
-/// Of the TUN in this mode. With large segments both ways it hardly matters (docs/performance.md); a larger one saves
-/// IPv6 towards the app, for which smoltcp has no large segments, and datagrams their fragments.
+/// Of the TUN in this mode. TCP over IPv4 goes in large segments whatever it is; a larger one saves IPv6 towards the app, for
+/// which smoltcp has no large segments, and datagrams their fragments.
 pub(super) const MTU: u32 = 16_000;
 
 /// Whether TCP over IPv4 is written to the app in large segments, for its kernel to take as they are.
