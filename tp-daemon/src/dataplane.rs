@@ -48,6 +48,7 @@ mod rows;
 mod setup;
 mod shared;
 mod sys;
+mod tasks;
 mod tcp;
 mod tun;
 mod udp;

@@ -8,8 +8,6 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 
-use crate::http2::Headers;
-
 pub use crate::http2::{Channel, Connecting, Connector, Io};
 pub use dial::{Dial, OpenError};
 pub use pool::{Slot, Tunnels};
@@ -37,7 +35,7 @@ pub const MAX_MESSAGE: usize = 4 << 20;
 /// Opens one HTTP/2 connection (cleartext HTTP/2 with prior knowledge over whatever the connector gives). It connects
 /// again by itself when it breaks; calls in progress fail.
 pub async fn channel(connector: Arc<dyn Connector>, auth: Auth) -> io::Result<Channel> {
-    Channel::new(connector, Headers { token: auth.0 }).await
+    Channel::new(connector, auth.0).await
 }
 
 /// A manager client over `channel` with the message size limit of [`MAX_MESSAGE`].

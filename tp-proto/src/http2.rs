@@ -13,15 +13,24 @@ mod server;
 pub use body::ReceivedBody;
 pub use channel::{Channel, Connecting, Connector, Io};
 pub use piece::Piece;
-pub use server::{Answer, Limits, serve};
-
-pub(crate) use channel::Headers;
+pub use server::{Answer, serve};
 
 use tonic::{Code, Status};
 
 /// As large as HTTP/2 allows: if the connection had a smaller window, a few readers that do not read would use it up, and
 /// all other flows would stand still.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// Receive window of one flow, in bytes: 1 Gbit/s at 30 ms, and no waiting for updates on a fast network
+/// (docs/performance.md). Memory is used only as far as data pile up: it is also the most that a reader who does not read
+/// costs.
+const STREAM_WINDOW: u32 = 4 << 20;
+
+/// Largest frame we take, in bytes: the largest message of our own, a whole read of a socket, goes into one.
+const FRAME: u32 = 1 << 18;
+
+/// Sent and not yet taken by the connection, in bytes per flow.
+const SEND_BUFFER: usize = 256 * 1024;
 
 /// What tonic makes of the same error. A connection that broke is `Unavailable`: the call may be made again.
 pub(crate) fn status_of(error: h2::Error) -> Status {

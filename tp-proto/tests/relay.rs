@@ -16,7 +16,7 @@ use tp_core::addr::{AppAddr, ClusterAddr};
 use tp_core::flow::Proto;
 use tp_core::tunnel::{ConnId, Features, Frame};
 use tp_proto::client::{Auth, Connecting, Connector, Dial, Io, Tunnels, channel};
-use tp_proto::http2::{Answer, Limits, ReceivedBody, serve};
+use tp_proto::http2::{Answer, ReceivedBody, serve};
 use tp_proto::relay::{Ending, Report, relay, tcp_halves};
 use tp_proto::stream::{FrameReceiver, FrameSender, TunnelBytes, TunnelStream};
 
@@ -44,15 +44,6 @@ impl Answer for FarEnd {
         Status::unimplemented("not needed here").into_http()
     }
 }
-
-const LIMITS: Limits = Limits {
-    stream_window: 1 << 20,
-    frame: 1 << 18,
-    send_buffer: 1 << 18,
-    streams: 100,
-    ping_every: Duration::from_secs(30),
-    pong_within: Duration::from_secs(30),
-};
 
 struct Tcp(std::net::SocketAddr);
 
@@ -91,7 +82,7 @@ async fn open(
     tokio::spawn(async move {
         let (stream, _) = server.accept().await.unwrap();
         let far_end = FarEnd { features: far_features, reports };
-        serve(stream, &LIMITS, &far_end, CancellationToken::new()).await
+        serve(stream, &far_end, CancellationToken::new()).await
     });
     let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let connector: Arc<dyn Connector> = Arc::new(Tcp(server_addr));
@@ -229,6 +220,7 @@ async fn a_stream_is_a_byte_stream() {
             for piece in sent.chunks(100_003) {
                 write.write_all(piece).await.unwrap();
             }
+            write.flush().await.unwrap();
             write
         });
         let mut received = vec![0; expected.len()];

@@ -14,21 +14,10 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tp_proto::http2::{self, Limits};
+use tp_proto::http2;
 
 use super::front::Front;
 use preface::{Begun, Version};
-
-const LIMITS: Limits = Limits {
-    stream_window: 4 << 20,
-    // a client's message, a whole read of a socket, goes into one frame
-    frame: 1 << 18,
-    send_buffer: 256 * 1024,
-    // flows are bounded per session, with a word to the client; this is only the bound for whoever has no session
-    streams: 1 << 16,
-    ping_every: Duration::from_secs(30),
-    pong_within: Duration::from_secs(30),
-};
 
 /// For the first line of an HTTP/1.1 request, or the preface of HTTP/2.
 const FIRST_WORD: Duration = Duration::from_secs(30);
@@ -98,7 +87,7 @@ where
     };
     match begun {
         Ok(Ok((Version::Http2, io))) => {
-            if let Err(error) = http2::serve(io, &LIMITS, &front, stopping).await {
+            if let Err(error) = http2::serve(io, &front, stopping).await {
                 tracing::debug!(%error, "connection broke");
             }
         }

@@ -21,6 +21,7 @@ use crate::dataplane::networks::Networks;
 use crate::dataplane::programs::DnsHooks;
 use crate::dataplane::setup::Prepared;
 use crate::dataplane::shared::Shared;
+use crate::dataplane::tasks::{every_second, spawn_until};
 use crate::dataplane::tun::Tun;
 use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Reach, reader, rows, tcp};
 
@@ -56,7 +57,10 @@ impl Prepared {
         for listener in self.listeners {
             spawn_until(&stop, tcp::accept(Arc::clone(&shared), TcpListener::from_std(listener)?));
         }
-        spawn_until(&stop, sweep(Arc::clone(&shared)));
+        spawn_until(&stop, {
+            let shared = Arc::clone(&shared);
+            every_second(move || shared.sweep())
+        });
         if self.print_kernel_log {
             self.hooks.spawn_log(&stop)?;
         }
@@ -134,19 +138,6 @@ impl Dataplane for EbpfDataplane {
         let mut counters = self.0.shared.maps.outcomes();
         counters.extend(self.0.shared.counts.moved());
         counters
-    }
-}
-
-fn spawn_until(stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(stop.clone().run_until_cancelled_owned(task));
-}
-
-async fn sweep(shared: Arc<Shared>) {
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        shared.sweep();
     }
 }
 

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tp_core::dial::DialError;
 use tp_proto::relay::DatagramSocket;
 
+use crate::dataplane::answer;
+use crate::dataplane::tun::VNET_HDR;
 use crate::dataplane::userspace::{Datagrams, Stream};
 
 /// The daemon's end of an app's TCP connection. Shutting the write side down sends FIN, dropping it closes.
@@ -213,12 +215,27 @@ impl AppSocket {
     }
 }
 
+/// Enough for any header and the ports behind it.
+const QUOTE: usize = 128;
+
 /// How a dataplane tells an app that a datagram of a running flow did not arrive.
 pub struct Undeliverable(Box<dyn Fn(DialError) + Send + Sync>);
 
 impl Undeliverable {
     pub fn new(tell: impl Fn(DialError) + Send + Sync + 'static) -> Self {
         Self(Box::new(tell))
+    }
+
+    /// By an ICMP message, which `say` sends. It quotes the datagram that it is about; the app's kernel looks at the 5-tuple
+    /// only, so the first one of the flow, as it came out of the TUN, serves for all.
+    pub(super) fn about(first: Option<&Vec<u8>>, say: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        let quote = first.and_then(|raw| raw.get(VNET_HDR..)).unwrap_or_default();
+        let quote = quote[..quote.len().min(QUOTE)].to_vec();
+        Self::new(move |cause| {
+            if let Some(answer) = answer::refusal(&quote, cause) {
+                say(&answer);
+            }
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use crate::dataplane::shared::{Accepting, Shared, Started};
 use crate::dataplane::{AppStream, Guard, Hold, Pending};
 
 /// The handshake needs one round trip through the app's kernel: after this time the app has gone.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
 pub(super) struct HeldSyn {
     pub(super) shared: Arc<Shared>,

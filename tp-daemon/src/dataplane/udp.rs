@@ -16,8 +16,7 @@ use crate::dataplane::counts::Count;
 use crate::dataplane::held::Id;
 use crate::dataplane::maps::lock;
 use crate::dataplane::shared::{Shared, Started, monotonic, monotonic_ns};
-use crate::dataplane::tun::VNET_HDR;
-use crate::dataplane::{AppSocket, Guard, Hold, Pending, Undeliverable, answer};
+use crate::dataplane::{AppSocket, Guard, Hold, Pending, Undeliverable};
 
 pub(super) struct HeldFirst {
     pub(super) shared: Arc<Shared>,
@@ -97,22 +96,13 @@ impl HeldFirst {
     }
 }
 
-/// An error message quotes the datagram that it is about; the app's kernel looks at the 5-tuple only, so the first one
-/// serves for all.
 fn tell_later(shared: &Arc<Shared>, first: Option<&Vec<u8>>) -> Undeliverable {
-    let quote = first.and_then(|raw| raw.get(VNET_HDR..)).unwrap_or_default();
-    let quote = quote[..quote.len().min(QUOTE)].to_vec();
     let shared = Arc::clone(shared);
-    Undeliverable::new(move |cause| {
-        if let Some(answer) = answer::refusal(&quote, cause) {
-            shared.counts.up(Count::Refused);
-            shared.answer(&answer);
-        }
+    Undeliverable::about(first, move |answer| {
+        shared.counts.up(Count::Refused);
+        shared.answer(answer);
     })
 }
-
-/// Enough for any header and the ports behind it.
-const QUOTE: usize = 128;
 
 fn end_later(shared: &Arc<Shared>, started: Started) -> Guard {
     let shared = Arc::clone(shared);

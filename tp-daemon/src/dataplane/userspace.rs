@@ -41,6 +41,7 @@ use tp_core::vips::Change;
 use crate::dataplane::maps::lock;
 use crate::dataplane::netlink::Netlink;
 use crate::dataplane::networks::Networks;
+use crate::dataplane::tasks::{every_second, spawn_until};
 use crate::dataplane::{Arrival, Dataplane, DnsSockets, MapDump, Reach};
 use setup::Hooks;
 use shared::Shared;
@@ -80,7 +81,10 @@ impl Prepared {
             let shared = Arc::clone(&shared);
             async move { shared.timers.run().await }
         });
-        spawn_until(&stop, sweep(Arc::clone(&shared)));
+        spawn_until(&stop, {
+            let shared = Arc::clone(&shared);
+            every_second(move || shared.sweep())
+        });
         let mut sockets = DnsSockets { udp: Vec::new(), tcp: Vec::new() };
         let mut dns = Vec::new();
         for (udp, tcp) in self.dns {
@@ -167,19 +171,6 @@ impl Dataplane for UserspaceDataplane {
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.0.shared.counts().moved()
-    }
-}
-
-fn spawn_until(stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(stop.clone().run_until_cancelled_owned(task));
-}
-
-async fn sweep(shared: Arc<Shared>) {
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        shared.sweep();
     }
 }
 

@@ -1,10 +1,11 @@
 //! Keeps one usable agent of a workload connected.
 
 use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use std::sync::Arc;
-
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tp_proto::client::Tunnels;
@@ -43,6 +44,9 @@ const ASK_EVERY: Duration = Duration::from_secs(15);
 /// Between rounds in which no agent answered; a change of the agents begins one at once.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// More than a rollout leaves behind, less than a workload of many pods would mind.
+const ASKED_AT_ONCE: usize = 4;
 
 /// Keeps for as long as it is polled.
 pub(super) async fn keep(
@@ -122,16 +126,22 @@ fn of(workload: &str, known: &Known) -> Result<Vec<Pod>, Option<String>> {
     }
 }
 
-/// The one to avoid comes last: it has just failed.
+/// Several are asked at a time: the manager goes on telling of agents that are gone, and each of those costs a timeout. The
+/// one to avoid comes last: it has just failed.
 async fn first_that_answers(
     reach: &Reach,
     mut candidates: Vec<Pod>,
     avoid: Option<&Pod>,
 ) -> Result<(Pod, Greeted), String> {
     candidates.sort_by_key(|pod| Some(pod) == avoid);
+    let greetings = candidates.into_iter().map(|pod| async move {
+        let greeted = reach.greet(&pod).await;
+        (pod, greeted)
+    });
+    let mut greetings = pin!(stream::iter(greetings).buffer_unordered(ASKED_AT_ONCE));
     let mut problems = Vec::new();
-    for pod in candidates {
-        match reach.greet(&pod).await {
+    while let Some((pod, greeted)) = greetings.next().await {
+        match greeted {
             Ok(greeted) => return Ok((pod, greeted)),
             Err(problem) => problems.push(format!("{}: {problem}", pod.name)),
         }

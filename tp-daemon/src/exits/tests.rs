@@ -16,7 +16,7 @@ use tp_core::flow::Proto;
 use tp_core::tunnel::{ConnId, Features, Frame};
 use tp_proto::agent::agent_server::{Agent, AgentServer};
 use tp_proto::client::{Auth, Connecting, Connector, Dial, Io, channel};
-use tp_proto::http2::{Answer, Limits, ReceivedBody, serve};
+use tp_proto::http2::{Answer, ReceivedBody, serve};
 use tp_proto::manager::{DialRequest, SessionInfo, TunnelMessage, VersionInfo2};
 use tp_proto::relay::{relay, tcp_halves};
 use tp_proto::stream::{FrameReceiver, FrameSender, TunnelBytes, TunnelStream};
@@ -77,15 +77,6 @@ impl Answer for Dialler {
     }
 }
 
-const LIMITS: Limits = Limits {
-    stream_window: 1 << 20,
-    frame: 1 << 18,
-    send_buffer: 1 << 18,
-    streams: 100,
-    ping_every: Duration::from_secs(30),
-    pong_within: Duration::from_secs(30),
-};
-
 /// A server with a runtime of its own, so that its end is the end of its connections too.
 struct Server {
     runtime: Option<Runtime>,
@@ -101,7 +92,7 @@ impl Server {
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
                     tokio::spawn(async move {
-                        let _ = serve(stream, &LIMITS, &Dialler, CancellationToken::new()).await;
+                        let _ = serve(stream, &Dialler, CancellationToken::new()).await;
                     });
                 }
             });
@@ -241,6 +232,23 @@ async fn one_that_does_not_answer_is_passed_over() {
     site.tell(&pods);
     site.becomes(true).await.unwrap();
     assert_eq!(site.exits.status()[0].agent.as_deref(), Some("echo-2 (through the manager)"));
+}
+
+/// A manager tells of pods that are gone for a while: nobody says so at their addresses.
+#[tokio::test]
+async fn those_that_are_silent_hold_nobody_up() {
+    let site = Site::new().await;
+    let agent = Server::new().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = |name: &str| {
+        let at = silent.local_addr().unwrap();
+        Pod { ip: at.ip(), port: at.port(), ..agent.pod(name) }
+    };
+    site.tell(&[gone("echo-1"), gone("echo-2"), gone("echo-3"), agent.pod("echo-4")]);
+    let state = site.exits.0.workloads["echo"].state.clone();
+    // as `tp connect` waits for it
+    super::keep::ready("echo", "default", state, Instant::now() + super::READY_WITHIN).await.unwrap();
+    assert_eq!(site.exits.status()[0].agent.as_deref(), Some("echo-4 (through the manager)"));
 }
 
 #[tokio::test]

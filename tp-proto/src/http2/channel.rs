@@ -17,17 +17,7 @@ use tonic::body::Body;
 
 use super::body::send_body;
 use super::keep_alive::unanswered;
-use super::{CONNECTION_WINDOW, Piece, ReceivedBody, status_of};
-
-/// Receive window of one flow, in bytes: 1 Gbit/s at 30 ms, and no waiting for updates on a fast network
-/// (docs/performance.md). Also the most that an app that does not read costs us.
-const STREAM_WINDOW: u32 = 4 << 20;
-
-/// Largest frame we take, in bytes: the largest message of our own, a whole read of a socket, goes into one.
-const FRAME: u32 = 1 << 18;
-
-/// Sent and not yet taken by the connection, per flow.
-const SEND_BUFFER: usize = 256 * 1024;
+use super::{CONNECTION_WINDOW, FRAME, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW, status_of};
 
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
@@ -44,20 +34,14 @@ pub trait Connector: Send + Sync + 'static {
     fn connect(&self) -> Connecting;
 }
 
-/// The fixed part of a request's headers.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Headers {
-    /// `authorization`
-    pub(crate) token: Option<HeaderValue>,
-}
-
 /// Calls to one peer. Cheap to clone; calls in progress fail when the connection breaks, the next one makes a new one.
 #[derive(Clone)]
 pub struct Channel(Arc<Inner>);
 
 struct Inner {
     connector: Arc<dyn Connector>,
-    headers: Headers,
+    /// `authorization` of each call.
+    token: Option<HeaderValue>,
     current: Mutex<SendRequest<Piece>>,
 }
 
@@ -69,9 +53,9 @@ pub(crate) struct Calling {
 
 impl Channel {
     /// Connects.
-    pub(crate) async fn new(connector: Arc<dyn Connector>, headers: Headers) -> io::Result<Self> {
+    pub(crate) async fn new(connector: Arc<dyn Connector>, token: Option<HeaderValue>) -> io::Result<Self> {
         let current = Mutex::new(open(&*connector).await?);
-        Ok(Self(Arc::new(Inner { connector, headers, current })))
+        Ok(Self(Arc::new(Inner { connector, token, current })))
     }
 
     /// Calls a method whose request body the caller writes himself.
@@ -101,7 +85,7 @@ impl Channel {
     fn decorate(&self, headers: &mut HeaderMap) {
         const USER_AGENT: &str = concat!("tp/", env!("CARGO_PKG_VERSION"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        if let Some(token) = &self.0.headers.token {
+        if let Some(token) = &self.0.token {
             headers.insert(header::AUTHORIZATION, token.clone());
         }
     }
@@ -183,6 +167,6 @@ impl tower::Service<Request<Body>> for Channel {
 
 impl std::fmt::Debug for Channel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Channel").field("token", &self.0.headers.token.is_some()).finish_non_exhaustive()
+        f.debug_struct("Channel").field("token", &self.0.token.is_some()).finish_non_exhaustive()
     }
 }

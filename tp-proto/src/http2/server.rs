@@ -14,24 +14,14 @@ use tonic::body::Body;
 
 use super::body::send_body;
 use super::keep_alive::unanswered;
-use super::{CONNECTION_WINDOW, Piece, ReceivedBody};
+use super::{CONNECTION_WINDOW, FRAME, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW};
 use crate::stream::{FrameReceiver, FrameSender, Role};
 
-/// What one connection may cost.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Data, in bytes, that one flow may have under way to us before its reader took it. Also the bound on what a reader
-    /// that does not read costs us.
-    pub stream_window: u32,
-    /// Largest frame we take, in bytes.
-    pub frame: u32,
-    /// Sent and not yet taken by the connection, in bytes per stream.
-    pub send_buffer: usize,
-    pub streams: u32,
-    /// A peer that leaves a ping unanswered for `pong_within` is gone.
-    pub ping_every: Duration,
-    pub pong_within: Duration,
-}
+/// Flows are bounded per session, with a word to the client; this is only the bound for whoever has no session.
+const STREAMS: u32 = 1 << 16;
+
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(30);
 
 /// What a server does with the calls of a connection.
 pub trait Answer: Clone + Send + 'static {
@@ -44,21 +34,16 @@ pub trait Answer: Clone + Send + 'static {
 }
 
 /// Serves a connection to its end. Once `stopping` is cancelled it takes no new calls and ends with the last one.
-pub async fn serve<I>(
-    io: I,
-    limits: &Limits,
-    answer: &impl Answer,
-    stopping: CancellationToken,
-) -> Result<(), h2::Error>
+pub async fn serve<I>(io: I, answer: &impl Answer, stopping: CancellationToken) -> Result<(), h2::Error>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let handshake = h2::server::Builder::new()
-        .initial_window_size(limits.stream_window)
+        .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(limits.frame)
-        .max_send_buffer_size(limits.send_buffer)
-        .max_concurrent_streams(limits.streams)
+        .max_frame_size(FRAME)
+        .max_send_buffer_size(SEND_BUFFER)
+        .max_concurrent_streams(STREAMS)
         // flows that are cancelled all at once are normal (facts/telepresence-wire.md §1)
         .max_pending_accept_reset_streams(4096)
         // counted for the life of a connection: a frame that crosses with the end of its stream is one, and no attack
@@ -69,7 +54,7 @@ where
         connection = handshake => connection?,
         () = stopping.cancelled() => return Ok(()),
     };
-    let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), limits.ping_every, limits.pong_within));
+    let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN));
     let mut goodbye = false;
     loop {
         let accepted = tokio::select! {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tp_core::dial::DialError;
 use tp_core::flow::Flow;
@@ -11,6 +10,7 @@ use tp_core::udp_flows::Full;
 use crate::dataplane::counts::Count;
 use crate::dataplane::held::Id;
 use crate::dataplane::maps::lock;
+use crate::dataplane::tcp::HANDSHAKE;
 use crate::dataplane::tun::VNET_HDR;
 use crate::dataplane::userspace::association::Association;
 use crate::dataplane::userspace::connection::Connection;
@@ -18,11 +18,6 @@ use crate::dataplane::userspace::parse::{self, Packet};
 use crate::dataplane::userspace::shared::Shared;
 use crate::dataplane::userspace::stream::{Datagrams, Stream};
 use crate::dataplane::{AppSocket, AppStream, Hold, Pending, Undeliverable, answer};
-
-/// The handshake needs one round trip through the app's kernel: after this time the app has gone.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Of a datagram, to be quoted by an error about a later one: any header and the ports behind it.
-const QUOTE: usize = 128;
 
 pub(super) struct HeldFlow {
     pub(super) shared: Arc<Shared>,
@@ -126,16 +121,10 @@ impl HeldFlow {
     }
 }
 
-/// An error message quotes the datagram that it is about; the app's kernel looks at the 5-tuple only, so the first one
-/// serves for all.
 fn tell_later(shared: &Arc<Shared>, first: Option<&Vec<u8>>) -> Undeliverable {
-    let quote = first.and_then(|raw| raw.get(VNET_HDR..)).unwrap_or_default();
-    let quote = quote[..quote.len().min(QUOTE)].to_vec();
     let shared = Arc::clone(shared);
-    Undeliverable::new(move |cause| {
-        if let Some(answer) = answer::refusal(&quote, cause) {
-            shared.counts().up(Count::Refused);
-            shared.wire.write(&answer);
-        }
+    Undeliverable::about(first, move |answer| {
+        shared.counts().up(Count::Refused);
+        shared.wire.write(answer);
     })
 }
