@@ -25,3 +25,4 @@ pub mod tun_addresses;
 pub mod tunnel;
 pub mod udp_flows;
 pub mod vips;
+pub mod window;

@@ -6,6 +6,7 @@
 
 mod body;
 mod channel;
+mod held;
 mod keep_alive;
 mod piece;
 mod server;
@@ -15,16 +16,16 @@ pub use channel::{Channel, Connecting, Connector, Io};
 pub use piece::Piece;
 pub use server::{Answer, serve};
 
+pub(crate) use held::{Flow, Flows};
+
 use tonic::{Code, Status};
 
 /// As large as HTTP/2 allows: if the connection had a smaller window, a few readers that do not read would use it up, and
 /// all other flows would stand still.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// Receive window of one flow, in bytes: 1 Gbit/s at 30 ms, and no waiting for updates on a fast network
-/// (docs/performance.md). Memory is used only as far as data pile up: it is also the most that a reader who does not read
-/// costs.
-const STREAM_WINDOW: u32 = 4 << 20;
+/// Receive window of one flow, in bytes, as long as little waits for its reader.
+const STREAM_WINDOW: u32 = tp_core::window::FULL;
 
 /// Largest frame we take, in bytes: the largest message of our own, a whole read of a socket, goes into one.
 const FRAME: u32 = 1 << 18;

@@ -95,7 +95,7 @@ async fn handshake(channel: Channel, answerer: Answerer, dial: Dial) -> Result<T
         }
         _ => {}
     }
-    let mut rx = FrameReceiver::new(response.into_body());
+    let mut rx = FrameReceiver::new(response.into_body(), &calling.flows);
     rx.carries(proto);
     let mut features = Features::NONE;
     let (started, mut cause) = (Instant::now(), None);

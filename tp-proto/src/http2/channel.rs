@@ -16,8 +16,9 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::body::send_body;
+use super::held::Windows;
 use super::keep_alive::unanswered;
-use super::{CONNECTION_WINDOW, FRAME, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW, status_of};
+use super::{CONNECTION_WINDOW, FRAME, Flows, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW, status_of};
 
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(20);
@@ -42,13 +43,18 @@ struct Inner {
     connector: Arc<dyn Connector>,
     /// `authorization` of each call.
     token: Option<HeaderValue>,
-    current: Mutex<SendRequest<Piece>>,
+    current: Mutex<Current>,
 }
+
+/// The connection that takes calls now, and the flows on it.
+type Current = (SendRequest<Piece>, Flows);
 
 /// A call that has been made, its request body still open.
 pub(crate) struct Calling {
     pub(crate) request: h2::SendStream<Piece>,
     pub(crate) response: ResponseFuture,
+    /// Of the same connection.
+    pub(crate) flows: Flows,
 }
 
 impl Channel {
@@ -77,9 +83,9 @@ impl Channel {
         *head.uri_mut() = Uri::from_parts(uri).map_err(|error| Status::internal(error.to_string()))?;
         *head.version_mut() = Version::HTTP_2;
         self.decorate(head.headers_mut());
-        let mut sender = self.ready().await?;
+        let (mut sender, flows) = self.ready().await?;
         let (response, request) = sender.send_request(head, false).map_err(status_of)?;
-        Ok(Calling { request, response })
+        Ok(Calling { request, response, flows })
     }
 
     fn decorate(&self, headers: &mut HeaderMap) {
@@ -91,26 +97,27 @@ impl Channel {
     }
 
     /// A connection that takes one more call; waits while the peer's limit of streams is reached.
-    async fn ready(&self) -> Result<SendRequest<Piece>, Status> {
-        let sender = self.0.current.lock().await.clone();
+    async fn ready(&self) -> Result<Current, Status> {
+        let (sender, flows) = self.0.current.lock().await.clone();
         if let Ok(ready) = sender.ready().await {
-            return Ok(ready);
+            return Ok((ready, flows));
         }
         // held across the await on purpose: calls that come meanwhile need the same new connection
         let mut current = self.0.current.lock().await;
-        let sender = match current.clone().ready().await {
-            Ok(ready) => return Ok(ready), // somebody was faster
+        let (sender, flows) = current.clone();
+        let opened = match sender.ready().await {
+            Ok(ready) => return Ok((ready, flows)), // somebody was faster
             Err(_) => open(&*self.0.connector).await,
         };
-        *current = sender.map_err(|error| Status::unavailable(error.to_string()))?;
-        let sender = current.clone();
+        *current = opened.map_err(|error| Status::unavailable(error.to_string()))?;
+        let (sender, flows) = current.clone();
         drop(current);
-        sender.ready().await.map_err(status_of)
+        Ok((sender.ready().await.map_err(status_of)?, flows))
     }
 }
 
 /// Makes a connection, which lives until nobody uses it any more or it breaks.
-async fn open(connector: &dyn Connector) -> io::Result<SendRequest<Piece>> {
+async fn open(connector: &dyn Connector) -> io::Result<Current> {
     let io = connector.connect().await?;
     let (sender, mut connection) = h2::client::Builder::new()
         .enable_push(false)
@@ -124,18 +131,32 @@ async fn open(connector: &dyn Connector) -> io::Result<SendRequest<Piece>> {
         .handshake(io)
         .await
         .map_err(io::Error::other)?;
-    let ping_pong = connection.ping_pong();
+    let flows = Flows::default();
+    let mut windows = Windows::new(flows.clone());
     tokio::spawn(async move {
-        tokio::select! {
-            ended = connection => if let Err(error) = ended {
-                tracing::debug!(%error, "a connection broke");
-            },
-            () = unanswered(ping_pong, PING_EVERY, PONG_WITHIN) => {
-                tracing::warn!("the peer answers no ping: the connection is given up");
+        let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN));
+        loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%error, "a connection broke");
+                    }
+                    return;
+                }
+                () = &mut gone => {
+                    tracing::warn!("the peer answers no ping: the connection is given up");
+                    return;
+                }
+                window = windows.next() => {
+                    // the other case: the peer has not confirmed the last one yet; the next look comes soon
+                    if connection.set_initial_window_size(window).is_ok() {
+                        windows.are(window);
+                    }
+                }
             }
         }
     });
-    Ok(sender)
+    Ok((sender, flows))
 }
 
 /// Every call but the tunnel.

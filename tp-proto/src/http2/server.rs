@@ -13,8 +13,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::body::send_body;
+use super::held::Windows;
 use super::keep_alive::unanswered;
-use super::{CONNECTION_WINDOW, FRAME, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW};
+use super::{CONNECTION_WINDOW, FRAME, Flows, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW};
 use crate::stream::{FrameReceiver, FrameSender, Role};
 
 /// Flows are bounded per session, with a word to the client; this is only the bound for whoever has no session.
@@ -55,11 +56,20 @@ where
         () = stopping.cancelled() => return Ok(()),
     };
     let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN));
+    let flows = Flows::default();
+    let mut windows = Windows::new(flows.clone());
     let mut goodbye = false;
     loop {
         let accepted = tokio::select! {
             accepted = connection.accept() => accepted,
             () = &mut gone => return Ok(()),
+            window = windows.next() => {
+                // the other case: the peer has not confirmed the last one yet; the next look comes soon
+                if connection.set_initial_window_size(window).is_ok() {
+                    windows.are(window);
+                }
+                continue;
+            }
             () = stopping.cancelled(), if !goodbye => {
                 goodbye = true;
                 connection.graceful_shutdown();
@@ -68,11 +78,16 @@ where
         };
         let Some(accepted) = accepted else { return Ok(()) };
         let (request, respond) = accepted?;
-        tokio::spawn(one(answer.clone(), request, respond));
+        tokio::spawn(one(answer.clone(), flows.clone(), request, respond));
     }
 }
 
-async fn one(answer: impl Answer, request: Request<RecvStream>, mut respond: SendResponse<Piece>) {
+async fn one(
+    answer: impl Answer,
+    flows: Flows,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Piece>,
+) {
     let (head, body) = request.into_parts();
     if answer.is_tunnel(&head) {
         let mut response = Response::new(());
@@ -80,7 +95,7 @@ async fn one(answer: impl Answer, request: Request<RecvStream>, mut respond: Sen
         response.headers_mut().insert(header::CONTENT_TYPE, grpc);
         // the other case: the peer has cancelled already
         if let Ok(stream) = respond.send_response(response, false) {
-            answer.tunnel(FrameReceiver::new(body), FrameSender::new(stream, Role::Answerer)).await;
+            answer.tunnel(FrameReceiver::new(body, &flows), FrameSender::new(stream, Role::Answerer)).await;
         }
         return;
     }

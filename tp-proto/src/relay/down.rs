@@ -33,7 +33,7 @@ pub(super) async fn run(
                     heard.send_modify(|heard| heard.last = Instant::now());
                 }
                 *count += data.len() as u64;
-                if writer.write_chunk(data).await.is_err() {
+                if rx.using(writer.write_chunk(data)).await.is_err() {
                     return End::SocketReset;
                 }
             }

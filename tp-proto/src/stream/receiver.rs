@@ -9,7 +9,7 @@ use tp_core::tunnel::Frame;
 
 use super::unframe::Unframe;
 use super::{Meter, StreamError};
-use crate::http2::status_of;
+use crate::http2::{Flow, Flows, status_of};
 
 /// The sender may go on only as far as its frames have been used: whoever asks for the next frame is through with the one
 /// before.
@@ -20,12 +20,14 @@ pub struct FrameReceiver {
     /// Bytes in `unframe` for which the sender has not been given room yet.
     unused: usize,
     ended: bool,
+    flow: Flow,
     pub(super) meter: Meter,
 }
 
 impl FrameReceiver {
-    pub(crate) fn new(stream: RecvStream) -> Self {
-        Self { stream, unframe: Unframe::default(), unused: 0, ended: false, meter: Meter::default() }
+    pub(crate) fn new(mut stream: RecvStream, flows: &Flows) -> Self {
+        let (flow, unframe, meter) = (flows.enter(&mut stream), Unframe::default(), Meter::default());
+        Self { stream, unframe, unused: 0, ended: false, flow, meter }
     }
 
     /// A message longer than this, in bytes, ends the stream.
@@ -41,6 +43,11 @@ impl FrameReceiver {
     /// Next frame; `None` is the regular end of the peer's direction.
     pub async fn recv(&mut self) -> Result<Option<Frame>, StreamError> {
         std::future::poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Waits for `work`, which uses what was received.
+    pub(crate) async fn using<T>(&self, work: impl Future<Output = T>) -> T {
+        self.flow.using(work).await
     }
 
     pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, StreamError>> {

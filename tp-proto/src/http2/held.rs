@@ -1,0 +1,165 @@
+//! What a connection has received and its readers have not taken, and the window that its streams get for that reason
+//! (`tp_core::window` decides).
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use h2::{FlowControl, RecvStream, StreamId};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tp_core::window;
+
+/// Between two looks at what is held; there are none while nobody waits.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The same where nobody waits, but the window is small because of other connections.
+const LOOK_RARELY: Duration = Duration::from_secs(1);
+
+/// Less than this is on its way, not held.
+const PASSING: u64 = 1 << 20;
+
+/// What waits for its reader on all connections of this process, in bytes, as of their last looks.
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// The flows of one connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flows(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    flows: Mutex<HashMap<StreamId, FlowControl>>,
+    /// How many are waiting for their reader.
+    waiting: AtomicUsize,
+    /// Somebody has begun to wait, and nobody did.
+    begun: Notify,
+}
+
+/// A flow's place among them, for as long as it receives.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    flows: Flows,
+    id: StreamId,
+}
+
+/// A connection's own view: the window that its streams have, and when to look again.
+#[derive(Debug)]
+pub(super) struct Windows {
+    flows: Flows,
+    window: u32,
+    /// Our part of [`HELD`].
+    part: u64,
+    /// At the last look nobody waited and nothing was held.
+    quiet: bool,
+    due: Instant,
+}
+
+impl Flows {
+    pub(crate) fn enter(&self, stream: &mut RecvStream) -> Flow {
+        let control = stream.flow_control().clone();
+        let id = control.stream_id();
+        self.lock().insert(id, control);
+        Flow { flows: self.clone(), id }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, FlowControl>> {
+        self.0.flows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flow {
+    /// `work` is what the reader does with what was received, and nothing more is read before it is done.
+    pub(crate) async fn using<T>(&self, work: impl Future<Output = T>) -> T {
+        let (mut work, mut waiting) = (pin!(work), None);
+        std::future::poll_fn(|cx| {
+            let done = work.as_mut().poll(cx);
+            if done.is_pending() {
+                waiting.get_or_insert_with(|| Waiting::begin(&self.flows.0));
+            }
+            done
+        })
+        .await
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        let control = self.flows.lock().remove(&self.id);
+        drop(control); // it locks the connection: not under our own lock
+    }
+}
+
+struct Waiting<'a>(&'a Inner);
+
+impl<'a> Waiting<'a> {
+    fn begin(inner: &'a Inner) -> Self {
+        if inner.waiting.fetch_add(1, Ordering::Relaxed) == 0 {
+            inner.begun.notify_one();
+        }
+        Self(inner)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Windows {
+    pub(super) fn new(flows: Flows) -> Self {
+        Self { flows, window: window::FULL, part: 0, quiet: true, due: Instant::now() }
+    }
+
+    /// The window that the streams should have from now on. If the future is dropped, the next one goes on where it was.
+    pub(super) async fn next(&mut self) -> u32 {
+        loop {
+            if self.quiet {
+                let begun = self.flows.0.begun.notified();
+                if self.window == window::FULL {
+                    begun.await;
+                    self.due = Instant::now() + LOOK_EVERY;
+                } else if timeout_at(self.due, begun).await.is_ok() {
+                    self.due = self.due.min(Instant::now() + LOOK_EVERY);
+                }
+                self.quiet = false;
+            }
+            sleep_until(self.due).await;
+            let window = window::next(self.window, self.look());
+            let settled = self.quiet && window == self.window;
+            self.due = Instant::now() + if settled { LOOK_RARELY } else { LOOK_EVERY };
+            if window != self.window {
+                return window;
+            }
+        }
+    }
+
+    /// To be said when the peer has been told so.
+    pub(super) fn are(&mut self, window: u32) {
+        tracing::debug!(window, held = HELD.load(Ordering::Relaxed), "receive windows");
+        self.window = window;
+    }
+
+    /// What the whole process holds.
+    fn look(&mut self) -> u64 {
+        let part = self.flows.lock().values().map(|flow| flow.used_capacity() as u64).sum();
+        self.quiet = self.flows.0.waiting.load(Ordering::Relaxed) == 0 && part < PASSING;
+        self.account(if self.quiet { 0 } else { part })
+    }
+
+    fn account(&mut self, part: u64) -> u64 {
+        let before = std::mem::replace(&mut self.part, part);
+        // wraps where it shrinks
+        let change = part.wrapping_sub(before);
+        HELD.fetch_add(change, Ordering::Relaxed).wrapping_add(change)
+    }
+}
+
+impl Drop for Windows {
+    fn drop(&mut self) {
+        self.account(0);
+    }
+}

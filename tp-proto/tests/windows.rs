@@ -1,0 +1,178 @@
+//! What waits for readers that do not read is bounded in sum, and others get on meanwhile. The client is HTTP/2 alone: it
+//! sends all that it is given room for, and sees the windows.
+#![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use http::request::Parts;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tp_core::addr::{AppAddr, ClusterAddr};
+use tp_core::flow::Proto;
+use tp_core::tunnel::{ConnId, Features, Frame, MAX_DATA, StreamInfo};
+use tp_core::window::{BUDGET, FULL, LEAST};
+use tp_proto::http2::{Answer, Piece, ReceivedBody, serve};
+use tp_proto::relay::{SocketReader, SocketWriter, relay};
+use tp_proto::stream::{FrameReceiver, FrameSender, TunnelStream};
+
+/// Destinations with this port read at once, all others when the gate is open.
+const READS: u16 = 1;
+
+/// Relays every stream to a socket that reads only when the gate is open.
+#[derive(Clone)]
+struct FarEnd(watch::Receiver<bool>);
+
+impl Answer for FarEnd {
+    fn is_tunnel(&self, _: &Parts) -> bool {
+        true
+    }
+
+    async fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) {
+        let (info, tunnel) = TunnelStream::answer(rx, tx, Features::OURS).await.ok().unwrap();
+        let gate = (info.id.destination.0.port() != READS).then(|| self.0.clone());
+        relay(Silent, Gated(gate), tunnel).await;
+    }
+
+    async fn call(&self, _: http::Request<ReceivedBody>) -> http::Response<Body> {
+        Status::unimplemented("not needed here").into_http()
+    }
+}
+
+struct Silent;
+
+impl SocketReader for Silent {
+    async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        std::future::pending().await
+    }
+
+    async fn aborted(&mut self) {
+        std::future::pending::<()>().await;
+    }
+}
+
+struct Gated(Option<watch::Receiver<bool>>);
+
+impl SocketWriter for Gated {
+    async fn write_chunk(&mut self, _: Bytes) -> io::Result<()> {
+        if let Some(gate) = &mut self.0 {
+            gate.wait_for(|open| *open).await.unwrap();
+        }
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn reset(&mut self) {}
+}
+
+type Calls = SendRequest<Piece>;
+
+async fn connect(gate: watch::Receiver<bool>) -> Calls {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    tokio::spawn(async move { serve(far, &FarEnd(gate), CancellationToken::new()).await });
+    let (calls, connection) = h2::client::Builder::new()
+        .max_send_buffer_size(2 * FULL as usize)
+        .handshake::<_, Piece>(near)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    calls
+}
+
+/// A stream whose handshake is over. The response must live as long.
+async fn open(calls: &Calls, port: u16) -> (SendStream<Piece>, h2::RecvStream) {
+    let id = ConnId {
+        source: AppAddr("127.0.0.1:9".parse().unwrap()),
+        destination: ClusterAddr(([127, 0, 0, 1], port).into()),
+        proto: Proto::Tcp,
+    };
+    let info = StreamInfo {
+        id,
+        session: "test".into(),
+        roundtrip_latency: Duration::from_secs(1),
+        dial_timeout: Duration::from_secs(1),
+        features: Features::OURS,
+    };
+    let mut calls = calls.clone().ready().await.unwrap();
+    let request = http::Request::post("http://far.end/tunnel").body(()).unwrap();
+    let (response, mut stream): (ResponseFuture, _) = calls.send_request(request, false).unwrap();
+    stream.send_data(Piece::message(Frame::StreamInfo(info)), false).unwrap();
+    let mut answers = response.await.unwrap().into_body();
+    answers.data().await.unwrap().unwrap(); // StreamOK
+    (stream, answers)
+}
+
+/// Sends until `most` bytes have left, or nothing moves any more.
+async fn send(stream: &mut SendStream<Piece>, most: usize) -> usize {
+    let (mut sent, mut rest) = (0, Piece::plain(Bytes::new()));
+    while sent < most {
+        if !rest.has_remaining() {
+            rest = Piece::message(Frame::Normal(Bytes::from_static(&[7; MAX_DATA])));
+        }
+        stream.reserve_capacity(rest.remaining());
+        if stream.capacity() == 0 {
+            let room = std::future::poll_fn(|cx| stream.poll_capacity(cx));
+            match tokio::time::timeout(Duration::from_secs(3), room).await {
+                Ok(room) => room.unwrap().unwrap(),
+                Err(_) => break,
+            };
+        }
+        let mut all = rest.copy_to_bytes(rest.remaining());
+        let now = all.split_to(all.len().min(stream.capacity()));
+        sent += now.len();
+        stream.send_data(Piece::plain(now), false).unwrap();
+        rest = Piece::plain(all);
+        tokio::task::yield_now().await;
+    }
+    sent
+}
+
+/// What a new stream has room for; its handshake took a little of it.
+async fn window(calls: &Calls) -> u32 {
+    let (mut stream, _answers) = open(calls, READS).await;
+    stream.reserve_capacity(2 * FULL as usize);
+    let room = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap().unwrap();
+    u32::try_from(room).unwrap().next_power_of_two()
+}
+
+#[tokio::test]
+async fn readers_that_do_not_read_are_bounded_in_sum() {
+    const FLOWS: usize = 400;
+    let (gate, waits) = watch::channel(false);
+    let calls = connect(waits).await;
+    assert_eq!(window(&calls).await, FULL);
+    let mut stalled = Vec::new();
+    for _ in 0..FLOWS {
+        let (mut stream, answers) = open(&calls, 2).await;
+        let sending = tokio::spawn(async move { (send(&mut stream, 2 * FULL as usize).await, stream) });
+        stalled.push((sending, answers));
+    }
+    let (mut sent, mut kept) = (0, Vec::new());
+    for (sending, answers) in stalled {
+        let (bytes, stream) = sending.await.unwrap();
+        sent += bytes as u64;
+        kept.push((stream, answers));
+    }
+    let small = window(&calls).await;
+    eprintln!("{FLOWS} that do not read hold {} MiB, windows {} KiB", sent >> 20, small >> 10);
+    // what arrives between two looks cannot be known: it is given as much again
+    assert!(sent < 2 * (BUDGET + FLOWS as u64 * u64::from(LEAST)), "{sent}");
+    assert!(small < FULL, "{small}");
+
+    let (mut reads, _answers) = open(&calls, READS).await;
+    assert_eq!(send(&mut reads, 16 << 20).await >> 20, 16, "a flow that reads does not get on");
+
+    gate.send_replace(true);
+    // the test's own patience ends it otherwise
+    while window(&calls).await < FULL {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
