@@ -27,10 +27,12 @@ fn main() -> ExitCode {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(tp_proto::workers())
         .enable_all()
-        .build()?)
+        .build()?;
+    runtime.spawn(tp_proto::memory::give_back_when_quiet());
+    Ok(runtime)
 }
 
 fn finish(result: anyhow::Result<()>) -> ExitCode {

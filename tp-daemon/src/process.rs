@@ -100,6 +100,8 @@ fn start<B: Backend>(owner: Account, log_level: &str, dataplane: Choice) -> Resu
         .enable_all()
         .build()
         .or_hint(DOING, BUG)?;
+    tp_proto::memory::give_back();
+    runtime.spawn(tp_proto::memory::give_back_when_quiet());
     let process = Process { owner, log_file, notes: Arc::clone(&notes) };
     runtime.block_on(async {
         let mut signals = Signals::install().or_hint(DOING, BUG)?;

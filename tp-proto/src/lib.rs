@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod http2;
+pub mod memory;
 pub mod net;
 pub mod relay;
 pub mod stream;

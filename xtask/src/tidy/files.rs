@@ -8,6 +8,7 @@ const UNSAFE: &[&str] = &[
     "tp-daemon/src/dataplane/sys.rs",
     "tp-daemon/src/dataplane/userspace/memory.rs",
     "tp-daemon/src/process/inherited.rs",
+    "tp-proto/src/memory.rs",
     "xtask/src/machine.rs",
 ];
 
