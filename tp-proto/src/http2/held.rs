@@ -16,6 +16,9 @@ use tp_core::window;
 /// Between two looks at what is held; there are none while nobody waits.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Longer by this for each flow, so that looking takes 1 % of a processor at most.
+const LOOK_PER_FLOW: Duration = Duration::from_micros(10);
+
 /// The same where nobody waits, but the window is small because of other connections.
 const LOOK_RARELY: Duration = Duration::from_secs(1);
 
@@ -128,9 +131,11 @@ impl Windows {
                 self.quiet = false;
             }
             sleep_until(self.due).await;
-            let window = window::next(self.window, self.look());
+            let (flows, held) = self.look();
+            let window = window::next(self.window, held);
             let settled = self.quiet && window == self.window;
-            self.due = Instant::now() + if settled { LOOK_RARELY } else { LOOK_EVERY };
+            let pause = if settled { LOOK_RARELY } else { LOOK_EVERY + LOOK_PER_FLOW * flows };
+            self.due = Instant::now() + pause;
             if window != self.window {
                 return window;
             }
@@ -143,11 +148,14 @@ impl Windows {
         self.window = window;
     }
 
-    /// What the whole process holds.
-    fn look(&mut self) -> u64 {
-        let part = self.flows.lock().values().map(|flow| flow.used_capacity() as u64).sum();
+    /// How many flows there are here, and what the whole process holds.
+    fn look(&mut self) -> (u32, u64) {
+        let flows = self.flows.lock();
+        let (count, part) = (flows.len(), flows.values().map(|flow| flow.used_capacity() as u64).sum());
+        drop(flows);
         self.quiet = self.flows.0.waiting.load(Ordering::Relaxed) == 0 && part < PASSING;
-        self.account(if self.quiet { 0 } else { part })
+        let held = self.account(if self.quiet { 0 } else { part });
+        (u32::try_from(count).unwrap_or(u32::MAX), held)
     }
 
     fn account(&mut self, part: u64) -> u64 {
