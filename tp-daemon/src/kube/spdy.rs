@@ -28,6 +28,9 @@ const READ: usize = 64 * 1024;
 /// The server's word is one line; of a longer one the beginning is enough.
 const LONGEST_ERROR: usize = 4096;
 
+/// Answers to pings that wait, in bytes, for a server that does not read them.
+const MOST_CONTROL: usize = 64 * 1024;
+
 /// Pieces that one write takes.
 const PIECES: usize = 32;
 
@@ -113,6 +116,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> SpdyPort<S> {
             Event::Fin(DATA) => self.over[1] = true,
             Event::Reset(DATA) if self.error.is_empty() => return Err(io::ErrorKind::ConnectionReset.into()),
             Event::GoAway => self.over = [true; 2],
+            Event::Ping(_) if self.control.len() >= MOST_CONTROL => {
+                return Err(io::Error::other("the server pings on and does not read"));
+            }
             Event::Ping(id) => self.control.extend_from_slice(&frame::ping(id)),
             Event::Reply(_) | Event::Data(..) | Event::Fin(_) | Event::Reset(_) => {}
         }
@@ -325,6 +331,17 @@ mod tests {
         let mut answer = [0; 12];
         far.read_exact(&mut answer).await.unwrap();
         assert_eq!(answer, frame::ping(2));
+    }
+
+    #[tokio::test]
+    async fn pings_of_a_server_that_does_not_read_do_not_pile_up() {
+        let (mut port, mut far) = pair().await;
+        let pinging = async { while far.write_all(&frame::ping(2)).await.is_ok() {} };
+        tokio::select! {
+            read = port.read_u8() => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::Other),
+            () = pinging => unreachable!("our end is open"),
+        }
+        assert!(port.control.len() <= MOST_CONTROL + frame::ping(2).len());
     }
 
     #[tokio::test]
