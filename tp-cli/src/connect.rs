@@ -68,6 +68,9 @@ enum Choice {
     Auto,
     Ebpf,
     Userspace,
+    /// For comparison only.
+    #[value(name = "userspace-1500", hide = true)]
+    Userspace1500,
 }
 
 impl Choice {
@@ -77,6 +80,7 @@ impl Choice {
             Self::Auto => "auto",
             Self::Ebpf => "ebpf",
             Self::Userspace => "userspace",
+            Self::Userspace1500 => "userspace-1500",
         }
     }
 }

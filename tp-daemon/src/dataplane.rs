@@ -26,7 +26,7 @@ pub use ends::{AppSocket, AppStream, AppWriteHalf, Guard, KernelStream, Undelive
 pub use namespace::PAIR_HOST;
 pub use setup::{Options, Prepared, setup};
 pub use tun::TUN_NAME;
-pub use userspace::{Stream, UserspaceDataplane};
+pub use userspace::{Segments, Stream, UserspaceDataplane};
 
 pub mod answer;
 mod any;

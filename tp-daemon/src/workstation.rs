@@ -42,6 +42,8 @@ pub struct Connection {
 #[derive(Clone, Debug)]
 struct Kind {
     name: &'static str,
+    /// What asks for it.
+    word: &'static str,
     /// Why it is not the kernel's.
     reason: Option<String>,
     device_addresses: Vec<String>,
@@ -82,12 +84,13 @@ impl Backend for Workstation {
     async fn connect(mut self, request: ConnectRequest, progress: Progress) -> Result<Connection, Failure> {
         // before anything that takes its time
         self.dns.authenticate().await;
-        request::same_dataplane(&request, self.dataplane.name())?;
+        request::same_dataplane(&request, self.dataplane.word())?;
         let asked = request::Flags::of(&request);
         let options = options(request).await?;
         logging::follow(&options.sources.config());
         let kind = Kind {
             name: self.dataplane.name(),
+            word: self.dataplane.word(),
             reason: self.dataplane.reason().map(str::to_owned),
             device_addresses: self.dataplane.sources().iter().map(ToString::to_string).collect(),
         };
@@ -104,7 +107,7 @@ impl Session for Connection {
     }
 
     async fn serves(&self, request: &ConnectRequest) -> Result<bool, Failure> {
-        request::same_dataplane(request, self.kind.name)?;
+        request::same_dataplane(request, self.kind.word)?;
         let flags = request::Flags::of(request);
         if !flags.is_empty() && flags != self.asked {
             return Ok(false);

@@ -11,7 +11,7 @@ use tp_core::addr::AppAddr;
 use tp_core::flow::Proto;
 use tp_core::vips::Change;
 
-use crate::dataplane::userspace::{self, UserspaceDataplane};
+use crate::dataplane::userspace::{self, Segments, UserspaceDataplane};
 use crate::dataplane::{
     Arrival, Dataplane, DnsSockets, EbpfDataplane, MapDump, Options, PAIR_HOST, Prepared, Reach, setup,
 };
@@ -24,7 +24,7 @@ pub enum Choice {
     #[default]
     Auto,
     Ebpf,
-    Userspace,
+    Userspace(Segments),
 }
 
 impl FromStr for Choice {
@@ -33,8 +33,9 @@ impl FromStr for Choice {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "" | "auto" => Ok(Self::Auto),
-            "ebpf" => Ok(Self::Ebpf),
-            "userspace" => Ok(Self::Userspace),
+            EBPF => Ok(Self::Ebpf),
+            USERSPACE => Ok(Self::Userspace(Segments::LARGE)),
+            USERSPACE_1500 => Ok(Self::Userspace(Segments::ETHERNET)),
             other => Err(format!("{other:?} is none of auto, ebpf, userspace")),
         }
     }
@@ -63,12 +64,12 @@ pub enum AnyDataplane {
 /// Sets up what `choice` says. Needs root. Call it before there are other threads, so that all of them inherit what the
 /// daemon becomes afterwards.
 pub fn prepare(choice: Choice, options: &Options) -> Result<AnyPrepared, Failure> {
-    let userspace = |reason| {
-        let prepared = userspace::setup(options)?;
+    let userspace = |segments, reason| {
+        let prepared = userspace::setup(options, segments)?;
         Ok(AnyPrepared { kind: PreparedKind::Userspace(Box::new(prepared)), reason })
     };
-    if choice == Choice::Userspace {
-        return userspace(Some("asked for with --dataplane".to_owned()));
+    if let Choice::Userspace(segments) = choice {
+        return userspace(segments, Some(asked_for(segments)));
     }
     let failure = match setup(options) {
         Ok(prepared) => {
@@ -79,7 +80,12 @@ pub fn prepare(choice: Choice, options: &Options) -> Result<AnyPrepared, Failure
     };
     wait_for_threads().map_err(|error| Failure::new(error, "this is a bug; please report it"))?;
     tracing::warn!(error = failure.message(), "no eBPF here: the dataplane in user space is used");
-    userspace(Some(format!("eBPF cannot be used here: {}", failure.message())))
+    userspace(Segments::LARGE, Some(format!("eBPF cannot be used here: {}", failure.message())))
+}
+
+fn asked_for(Segments { mtu, offloads }: Segments) -> String {
+    let asked = "asked for with --dataplane";
+    if offloads { asked.to_owned() } else { format!("{asked}, without offloads (MTU {mtu})") }
 }
 
 /// The thread of a private namespace that came to nothing ends by itself, in a moment. It would keep root's rights.
@@ -100,6 +106,14 @@ impl AnyPrepared {
         match &self.kind {
             PreparedKind::Ebpf(_) => EBPF,
             PreparedKind::Userspace(_) => USERSPACE,
+        }
+    }
+
+    /// The word that asks for it, as [`Choice`] reads it.
+    pub fn word(&self) -> &'static str {
+        match &self.kind {
+            PreparedKind::Userspace(prepared) if !prepared.segments.offloads => USERSPACE_1500,
+            _ => self.name(),
         }
     }
 
@@ -147,6 +161,8 @@ impl AnyPrepared {
 /// As they are called on the command line and in `tp status`.
 const EBPF: &str = "ebpf";
 const USERSPACE: &str = "userspace";
+/// For comparison: a word that nobody is told, and not a name of its own in `tp status`.
+const USERSPACE_1500: &str = "userspace-1500";
 
 /// The same call to whichever it is.
 macro_rules! either {

@@ -20,6 +20,13 @@ pub(super) fn enable_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Has the TUN's kernel finish checksums and cut TCP segments before its reader gets them.
+pub(super) fn disable_offloads(tun: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: TUNSETOFFLOAD takes a plain number.
+    unsafe { tun_set_offload(tun.as_raw_fd(), 0) }?;
+    Ok(())
+}
+
 /// Takes the descriptor out of a device of the `tun` crate.
 pub(super) fn into_owned_fd(device: impl IntoRawFd) -> OwnedFd {
     // SAFETY: `into_raw_fd` gives the ownership away.

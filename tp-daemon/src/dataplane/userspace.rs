@@ -15,6 +15,7 @@ mod parse;
 mod question;
 mod reader;
 mod rows;
+mod segments;
 mod setup;
 mod shared;
 mod stream;
@@ -47,6 +48,7 @@ use setup::Hooks;
 use shared::Shared;
 use wire::Wire;
 
+pub use segments::Segments;
 pub(super) use setup::{Prepared, setup};
 pub(super) use stream::Datagrams;
 pub use stream::Stream;
@@ -74,7 +76,7 @@ impl Prepared {
     pub(super) fn start(self) -> io::Result<UserspaceDataplane> {
         let (sender, arrivals) = mpsc::channel(QUEUE);
         let networks = Networks::new(Netlink::open()?, None, self.tun_index, self.sources);
-        let shared = Shared::new(Wire::new(self.tun)?, UdpFlows::new(self.udp), sender);
+        let shared = Shared::new(Wire::new(self.tun, self.segments)?, UdpFlows::new(self.udp), sender);
         let stop = CancellationToken::new();
         spawn_until(&stop, reader::read(Arc::clone(&shared)));
         spawn_until(&stop, {

@@ -26,7 +26,7 @@ pub(crate) const RESET: u16 = 92;
 /// The session drops the arrival without a verdict.
 pub(crate) const DROPPED: u16 = 93;
 
-/// Sends without an end.
+/// See [`pour`].
 pub(crate) const POUR: u16 = 95;
 
 /// A flow whose datagrams are refused once it is admitted.
@@ -108,12 +108,9 @@ async fn admit(arrival: Arrival, port: u16, events: Arc<Events>) {
 
 async fn tcp(connect: HeldConnect, port: u16, events: &Events) -> io::Result<()> {
     let mut stream: AppStream = connect.admit().await?;
-    let mut buf = vec![0; 1 << 16];
     match port {
         COUNT => count(stream).await?,
-        POUR => loop {
-            stream.write_all(&buf).await?;
-        },
+        POUR => pour(stream).await?,
         GREET => {
             stream.write_all(&vec![b'g'; GREETING]).await?;
             stream.shutdown().await?;
@@ -122,17 +119,31 @@ async fn tcp(connect: HeldConnect, port: u16, events: &Events) -> io::Result<()>
             events.add(format!("read {}", rest.len()));
         }
         RESET => {
-            stream.read_exact(&mut buf[..1]).await?;
+            stream.read_exact(&mut [0]).await?;
             stream.reset();
         }
-        _ => loop {
-            match stream.read(&mut buf).await? {
-                0 => break,
-                n => stream.write_all(&buf[..n]).await?,
-            }
-        },
+        _ => echo(stream).await?,
     }
     Ok(())
+}
+
+/// Sends without an end.
+pub(crate) async fn pour(mut stream: impl AsyncWrite + Unpin) -> io::Result<()> {
+    let block = vec![0; 1 << 16];
+    loop {
+        stream.write_all(&block).await?;
+    }
+}
+
+/// Sends back what comes, until it ends.
+pub(crate) async fn echo(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    let mut buf = vec![0; 1 << 16];
+    loop {
+        match stream.read(&mut buf).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buf[..n]).await?,
+        }
+    }
 }
 
 /// Reads to the end, then answers with the number of bytes.

@@ -16,7 +16,7 @@ use crate::far_end::{COUNT, count};
 use crate::site::{Site, V4, V6, at, site};
 use crate::vip::{VIP_OF_HIDDEN, VIP_OF_HIDDEN_V6, set_usual_vips};
 
-const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 5;
 const CONNECTS: usize = 3000;
 const AT_ONCE: usize = 64;
 const EACH: usize = 100;
@@ -31,6 +31,22 @@ fn against_loopback() {
         // From here on every packet looks for VIPs.
         set_usual_vips(site);
         compare(&[targets[0], targets[1], targets[2], VIPS[0].at(), VIPS[1].at()]);
+    });
+}
+
+/// The second half alone, for `cargo xtask bench`, which has the first from [`crate::measure_dataplanes`].
+#[test]
+#[ignore = "a measurement"]
+fn with_vips() {
+    site(|site| {
+        set_usual_vips(site);
+        compare(&[
+            ("loopback", serve_loopback(site)),
+            PLAIN[0].at(),
+            PLAIN[1].at(),
+            VIPS[0].at(),
+            VIPS[1].at(),
+        ]);
     });
 }
 
@@ -186,7 +202,7 @@ fn connects_at_once(target: SocketAddr) -> f64 {
     (AT_ONCE * EACH) as f64 / start.elapsed().as_secs_f64()
 }
 
-fn connect_p50(target: SocketAddr) -> f64 {
+pub(crate) fn connect_p50(target: SocketAddr) -> f64 {
     let mut times: Vec<Duration> = (0..CONNECTS)
         .map(|_| {
             let start = Instant::now();

@@ -11,7 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
-use tp_daemon::dataplane::{AnyDataplane, Choice, Dataplane, Options, Reach, prepare};
+use tp_daemon::dataplane::{AnyDataplane, Choice, Dataplane, Options, Reach, Segments, prepare};
 
 use crate::far_end::{self, Events};
 
@@ -19,6 +19,9 @@ use crate::far_end::{self, Events};
 pub(crate) const NETWORKS: [&str; 2] = ["10.96.0.0/16", "fd96::/16"];
 pub(crate) const V4: &str = "10.96.0.5";
 pub(crate) const V6: &str = "fd96::5";
+
+pub(crate) const USERSPACE: Choice = Choice::Userspace(Segments::LARGE);
+pub(crate) const USERSPACE_1500: Choice = Choice::Userspace(Segments::ETHERNET);
 
 pub(crate) struct Site {
     pub(crate) dataplane: AnyDataplane,
@@ -37,12 +40,19 @@ pub(crate) fn site_with(options: Options, test: impl FnOnce(&Site) + Send + 'sta
 
 /// The same with the dataplane in user space.
 pub(crate) fn userspace_site(test: impl FnOnce(&Site) + Send + 'static) {
-    site_of(Choice::Userspace, options(), test);
+    site_of(USERSPACE, options(), test);
 }
 
-/// The same test with one after the other: what holds for every dataplane.
+/// With either size of its segments.
+pub(crate) fn userspace_sites(test: impl FnOnce(&Site) + Clone + Send + 'static) {
+    for choice in [USERSPACE, USERSPACE_1500] {
+        site_of(choice, options(), test.clone());
+    }
+}
+
+/// The same test with one after the other: what holds for every dataplane, whatever the size of its segments.
 pub(crate) fn both(test: impl FnOnce(&Site) + Clone + Send + 'static) {
-    for choice in [Choice::Ebpf, Choice::Userspace] {
+    for choice in [Choice::Ebpf, USERSPACE, USERSPACE_1500] {
         site_of(choice, options(), test.clone());
     }
 }

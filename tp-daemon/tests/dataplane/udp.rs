@@ -8,7 +8,9 @@ use tp_core::udp_flows::Limits;
 use tp_daemon::dataplane::{Choice, Dataplane, Rows};
 
 use crate::far_end::{CLOSED, ECHO, FORBIDDEN};
-use crate::site::{V4, V6, at, both, eventually, options, site, site_of, site_with};
+use crate::site::{
+    USERSPACE, USERSPACE_1500, V4, V6, at, both, eventually, options, site, site_of, site_with,
+};
 use crate::vip::{VIP_V4, VIP_V6, set_usual_vips};
 
 const BOTH: [&str; 2] = [V4, V6];
@@ -100,7 +102,7 @@ fn an_idle_flow_ends_and_a_new_datagram_starts_another() {
         ..Limits::default()
     };
     let options = tp_daemon::dataplane::Options { udp: short, ..options() };
-    for choice in [Choice::Ebpf, Choice::Userspace] {
+    for choice in [Choice::Ebpf, USERSPACE, USERSPACE_1500] {
         site_of(choice, options.clone(), |site| {
             let socket = connected(V4, ECHO);
             echoes(&socket, b"one");

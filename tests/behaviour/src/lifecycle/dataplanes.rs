@@ -11,6 +11,7 @@ pub(super) const CASES: &[(&str, OwnCase)] = &[
     ("dataplane_is_ebpf_where_it_can_be", ebpf_first),
     ("dataplane_without_the_kernels_leave", without_leave),
     ("dataplane_of_the_other_kind_while_connected", other_kind),
+    ("dataplane_for_comparison_says_so", for_comparison),
 ];
 
 /// As root of a container that may set networks up, and nothing else.
@@ -69,5 +70,18 @@ fn other_kind(site: &Standalone) -> Result<()> {
         site.tp().quit()?;
         site.tp().wait_gone()?;
     }
+    Ok(())
+}
+
+fn for_comparison(site: &Standalone) -> Result<()> {
+    connect(site, &[], &["--dataplane", "userspace-1500"])?.success()?;
+    let network = network(site)?;
+    let reason = network["dataplane_reason"].as_str().unwrap_or_default();
+    ensure!(network["dataplane"] == "userspace" && reason.contains("without offloads"), "{network}");
+    reached(site)?;
+    let said = connect(site, &[], &["--dataplane", "userspace"])?.failure(1)?;
+    ensure!(said.contains("userspace-1500") && said.contains("tp quit"), "{said}");
+    let help = site.tp().run(&["connect", "--help"])?.success()?;
+    ensure!(!help.contains("1500"), "{help}");
     Ok(())
 }

@@ -51,7 +51,8 @@ struct State {
     bytes: usize,
     /// What the app's kernel said about a datagram of ours.
     error: Option<io::ErrorKind>,
-    /// The largest packet that a router on the way to the app lets through.
+    /// The largest packet that a router on the way to the app lets through, or the TUN without offloads. Larger ones are
+    /// split here.
     mtu: Option<u32>,
     last: Duration,
     answered: bool,
@@ -102,7 +103,9 @@ impl UdpTable {
 
 impl Association {
     pub(super) fn new(shared: &Arc<Shared>, flow: Flow) -> Arc<Self> {
-        let state = State { last: monotonic(), ..State::default() };
+        let segments = shared.wire.segments();
+        let mtu = (!segments.offloads).then_some(segments.mtu);
+        let state = State { last: monotonic(), mtu, ..State::default() };
         Arc::new(Self {
             flow,
             shared: Arc::clone(shared),
@@ -197,19 +200,17 @@ impl Association {
         let id = self.id.fetch_add(1, Ordering::Relaxed);
         let (from, to) = (self.flow.dest.0, self.flow.app.0);
         let len = header_len(from) + 8 + payload.len();
-        match mtu {
-            Some(mtu) if len > mtu as usize => {
-                let mut packet = vec![0; len];
-                fill(&mut packet, from, to, id, payload);
-                sum(&mut packet);
-                for part in fragments::split(&packet, mtu as usize, id) {
-                    self.shared.wire.write(&part);
-                }
-            }
-            _ => self
-                .shared
-                .wire
-                .write_unsummed(len, UDP_CHECKSUM, |packet| fill(packet, from, to, id, payload)),
+        let (wire, too_large) = (&self.shared.wire, mtu.filter(|mtu| len > *mtu as usize));
+        if too_large.is_none() && wire.segments().offloads {
+            wire.write_unsummed(len, UDP_CHECKSUM, |packet| fill(packet, from, to, id, payload));
+            return Ok(());
+        }
+        let mut packet = vec![0; len];
+        fill(&mut packet, from, to, id, payload);
+        sum(&mut packet);
+        match too_large {
+            Some(mtu) => fragments::split(&packet, mtu as usize, id).iter().for_each(|part| wire.write(part)),
+            None => wire.write(&packet),
         }
         Ok(())
     }
@@ -279,7 +280,7 @@ fn fill(packet: &mut [u8], from: SocketAddr, to: SocketAddr, id: u32, payload: &
     udp[8..].copy_from_slice(payload);
 }
 
-/// The UDP checksum of a packet that is going to be split: no kernel can complete it then.
+/// The UDP checksum of a packet that no kernel completes: one that is going to be split, or any without offloads.
 fn sum(packet: &mut [u8]) {
     let header = if packet[0] >> 4 == 4 { 20 } else { 40 };
     let addresses = if header == 20 { 12..20 } else { 8..40 };

@@ -20,7 +20,7 @@ use crate::dataplane::counts::Count;
 use crate::dataplane::userspace::memory::Tcp;
 use crate::dataplane::userspace::parse::Segment;
 use crate::dataplane::userspace::shared::Shared;
-use crate::dataplane::userspace::wire::{Card, MTU};
+use crate::dataplane::userspace::wire::Card;
 
 /// A small segment is acknowledged with the answer to it, if that comes soon.
 const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(10);
@@ -71,7 +71,8 @@ impl Connection {
     pub(super) fn new(shared: &Arc<Shared>, flow: Flow, seq: u32) -> io::Result<Arc<Self>> {
         let mut config = Config::new(HardwareAddress::Ip);
         config.random_seed = shared.random()?;
-        let mut card = Card { wire: &shared.wire, packet: None, mtu: MTU };
+        let mtu = shared.wire.segments().mtu;
+        let mut card = Card { wire: &shared.wire, packet: None, mtu };
         let mut interface = Interface::new(config, &mut card, shared.stack_time());
         interface.set_any_ip(true); // our table has chosen already
         let mut tcp = Tcp::new(&shared.budget)?;
@@ -84,7 +85,7 @@ impl Connection {
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let heard = Instant::now();
         let state =
-            State { interface, tcp, mtu: MTU, taken: 0, scheduled: None, reset: false, orphan: None, heard };
+            State { interface, tcp, mtu, taken: 0, scheduled: None, reset: false, orphan: None, heard };
         Ok(Arc::new(Self { flow, seq, shared: Arc::clone(shared), state: Mutex::new(state) }))
     }
 

@@ -16,7 +16,7 @@ use tp_core::udp_flows::Limits;
 use crate::dataplane::netlink::Netlink;
 use crate::dataplane::programs::{self, DnsHooks, Settings};
 use crate::dataplane::setup::{self, Options, TUN_HINT, step};
-use crate::dataplane::userspace::wire::MTU;
+use crate::dataplane::userspace::segments::Segments;
 use crate::dataplane::{sys, tun};
 use crate::failure::Failure;
 
@@ -29,11 +29,12 @@ pub(in crate::dataplane) struct Prepared {
     pub(super) hooks: Hooks,
     pub(super) dns: Vec<(StdUdpSocket, StdTcpListener)>,
     pub(super) udp: Limits,
+    pub(in crate::dataplane) segments: Segments,
 }
 
 /// Makes the TUN. Needs CAP_NET_ADMIN and port 53 of an address of its own. Call it before there are other threads, so
 /// that all of them inherit what the daemon becomes afterwards.
-pub(in crate::dataplane) fn setup(options: &Options) -> Result<Prepared, Failure> {
+pub(in crate::dataplane) fn setup(options: &Options, segments: Segments) -> Result<Prepared, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -42,8 +43,14 @@ pub(in crate::dataplane) fn setup(options: &Options) -> Result<Prepared, Failure
         .block_on(setup::name_is_free())
         .and_then(|()| tun::open())
         .map_err(step("creating the TUN device tp0", TUN_HINT))?;
+    if !segments.offloads {
+        sys::disable_offloads(tun.as_fd()).map_err(step(
+            "disabling the offloads of the TUN device tp0",
+            "this is a bug; please report it",
+        ))?;
+    }
     let (tun_index, v6) = runtime
-        .block_on(setup::configure_tun(options, MTU))
+        .block_on(setup::configure_tun(options, segments.mtu))
         .map_err(step("configuring the TUN device tp0", "run `tp connect` as root"))?;
     let mut addresses = vec![IpAddr::from(options.dns_v4)];
     addresses.extend(v6.map(|(_, dns)| IpAddr::from(dns)));
@@ -53,7 +60,7 @@ pub(in crate::dataplane) fn setup(options: &Options) -> Result<Prepared, Failure
     let mut sources = vec![IpNet::from(options.tun_v4)];
     sources.extend(v6.map(|(net, _)| IpNet::from(net)));
     let hooks = Hooks::load(options, &addresses);
-    Ok(Prepared { tun, tun_index, sources, hooks, dns, udp: options.udp })
+    Ok(Prepared { tun, tun_index, sources, hooks, dns, udp: options.udp, segments })
 }
 
 /// In the host's own namespace, on addresses that nobody else has.

@@ -11,6 +11,7 @@ use tp_core::udp_flows::{Limits, UdpFlows};
 use tp_proto::relay::{SocketReader, SocketWriter};
 
 use super::reader::take;
+use super::segments::Segments;
 use super::shared::Shared;
 use super::stream::Stream;
 use super::wire::Wire;
@@ -37,7 +38,8 @@ impl Bench {
         tun.set_nonblocking(true).unwrap();
         app.set_nonblocking(true).unwrap();
         let (sender, arrivals) = mpsc::channel(16);
-        let shared = Shared::new(Wire::new(tun.into()).unwrap(), UdpFlows::new(Limits::default()), sender);
+        let wire = Wire::new(tun.into(), Segments::LARGE).unwrap();
+        let shared = Shared::new(wire, UdpFlows::new(Limits::default()), sender);
         Self { shared, arrivals, app }
     }
 

@@ -1,6 +1,7 @@
 //! The TUN's file: packets in, packets out, with their virtio headers.
 //!
-//! Large segments go both ways unsplit, and checksums are left to the kernel: what it reads from us it believes.
+//! Large segments go both ways unsplit, and checksums are left to the kernel: what it reads from us it believes. Without
+//! offloads ([`Segments`]) the kernel cuts and sums what it gives us, and we what we give it.
 
 use std::cell::RefCell;
 use std::io;
@@ -19,13 +20,8 @@ use crate::dataplane::counts::{Count, Counts};
 use crate::dataplane::packet;
 use crate::dataplane::sys;
 use crate::dataplane::tun::VNET_HDR;
+use crate::dataplane::userspace::segments::Segments;
 
-/// Of the TUN in this mode. TCP over IPv4 goes in large segments whatever it is; a larger one saves IPv6 towards the app, for
-/// which smoltcp has no large segments, and datagrams their fragments.
-pub(super) const MTU: u32 = 16_000;
-
-/// Whether TCP over IPv4 is written to the app in large segments, for its kernel to take as they are.
-const LARGE_SEGMENTS: bool = true;
 /// As long as an IP packet can be.
 const LONGEST: usize = 65_535;
 
@@ -45,11 +41,16 @@ thread_local! {
 pub(super) struct Wire {
     fd: AsyncFd<OwnedFd>,
     counts: Counts,
+    segments: Segments,
 }
 
 impl Wire {
-    pub(super) fn new(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { fd: sys::watch(fd, INPUT | Interest::WRITABLE)?, counts: Counts::new() })
+    pub(super) fn new(fd: OwnedFd, segments: Segments) -> io::Result<Self> {
+        Ok(Self { fd: sys::watch(fd, INPUT | Interest::WRITABLE)?, counts: Counts::new(), segments })
+    }
+
+    pub(super) fn segments(&self) -> Segments {
+        self.segments
     }
 
     pub(super) fn counts(&self) -> &Counts {
@@ -66,7 +67,8 @@ impl Wire {
         self.make(packet.len(), |desk| desk.copy_from_slice(packet), |_| [0; VNET_HDR]);
     }
 
-    /// A packet whose transport checksum the kernel completes: `checksum_at` is its place behind the IP header.
+    /// A packet whose transport checksum the kernel completes: `checksum_at` is its place behind the IP header. With
+    /// offloads only.
     pub(super) fn write_unsummed(&self, len: usize, checksum_at: u8, fill: impl FnOnce(&mut [u8])) {
         self.make(len, fill, |packet| unsummed(packet, checksum_at, None));
     }
@@ -161,13 +163,16 @@ impl Device for Card<'_> {
     fn capabilities(&self) -> DeviceCapabilities {
         let mut checksum = ChecksumCapabilities::ignored();
         checksum.ipv4 = Checksum::Tx;
+        if !self.wire.segments.offloads {
+            checksum.tcp = Checksum::Tx; // what the app's kernel has just summed need not be checked
+        }
         checksum.icmpv6 = Checksum::Tx;
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ip;
         capabilities.max_transmission_unit = self.mtu as usize;
         capabilities.checksum = checksum;
         let mut segmentation = SegmentationCapabilities::default();
-        if LARGE_SEGMENTS {
+        if self.wire.segments.offloads {
             // smoltcp drops large segments of IPv6 instead of telling us the size (as of 0.14)
             segmentation.tcpv4 = std::num::NonZeroUsize::new(LONGEST);
         }
@@ -184,6 +189,9 @@ impl RxToken for Received<'_> {
 
 impl TxToken for Sending<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, len: usize, fill: F) -> R {
+        if !self.wire.segments.offloads {
+            return self.wire.make(len, fill, |_| [0; VNET_HDR]);
+        }
         let segment = self.meta.segmentation_offload_size.map(std::num::NonZeroU16::get);
         self.wire.make(len, fill, |packet| {
             let proto = packet::layout(packet).map(|layout| layout.proto);
