@@ -1,11 +1,12 @@
 //! The bars: what the project promises, and whether a run keeps it. Ratios within one run, so that they hold on any machine.
+use super::dataplane;
 use super::metrics::{METRICS, Unit, cpu};
 use super::run::{Run, Spread};
 
 /// One line of the promise.
 #[derive(Debug, Clone)]
 pub(crate) struct Bar {
-    pub(crate) what: &'static str,
+    pub(crate) what: String,
     setting: &'static str,
     metric: String,
     subject: &'static str,
@@ -37,8 +38,8 @@ pub(crate) fn judge(run: &Run) -> Vec<Verdict> {
 
 fn all() -> Vec<Bar> {
     use Limit::{AtLeast, AtMost};
-    let bar = |what, setting, metric: &str, subject, against, limit| Bar {
-        what,
+    let bar = |what: &str, setting, metric: &str, subject, against, limit| Bar {
+        what: what.to_owned(),
         setting,
         metric: metric.to_owned(),
         subject,
@@ -82,15 +83,7 @@ fn all() -> Vec<Bar> {
     bars.extend(
         forwarded.map(|(what, metric, limit)| bar(what, "kube", metric, "ebpf", Some("port-forward"), limit)),
     );
-    let dataplanes = [
-        ("eBPF : userspace, 1 stream up", "upload-1".to_owned(), AtLeast(3.0)),
-        ("eBPF : userspace, 1 stream down", "download-1".to_owned(), AtLeast(3.0)),
-        ("eBPF : userspace, daemon's CPU per GB up", cpu("upload-1", "daemon"), AtMost(1.0 / 3.0)),
-        ("eBPF : userspace, daemon's CPU per GB down", cpu("download-1", "daemon"), AtMost(1.0 / 3.0)),
-    ];
-    bars.extend(
-        dataplanes.map(|(what, metric, limit)| bar(what, "veth", &metric, "ebpf", Some("userspace"), limit)),
-    );
+    bars.extend(dataplanes());
     bars.extend([
         bar("daemon's memory, connected and idle", "veth", "memory-idle", "ebpf", None, AtMost(40e6)),
         bar(
@@ -107,6 +100,37 @@ fn all() -> Vec<Bar> {
     bars
 }
 
+/// The kernel's against those in user space: end to end and alone; as users get the latter, and as others have it.
+fn dataplanes() -> Vec<Bar> {
+    let pairs = [("userspace", "userspace"), ("userspace-1500", "userspace without offloads (MTU 1500)")];
+    let places = [
+        ("veth", "", "daemon", "daemon's CPU per GB"),
+        (dataplane::NAME, "alone, ", "process", "CPU per GB of both ends"),
+    ];
+    let mut bars = Vec::new();
+    for (setting, place, role, time) in places {
+        for (against, name) in pairs {
+            let cases = [
+                ("1 stream up".to_owned(), "upload-1".to_owned(), Limit::AtLeast(3.0)),
+                ("1 stream down".to_owned(), "download-1".to_owned(), Limit::AtLeast(3.0)),
+                (format!("{time} up"), cpu("upload-1", role), AT_MOST_A_THIRD),
+                (format!("{time} down"), cpu("download-1", role), AT_MOST_A_THIRD),
+            ];
+            bars.extend(cases.map(|(case, metric, limit)| Bar {
+                what: format!("{place}eBPF : {name}, {case}"),
+                setting,
+                metric,
+                subject: "ebpf",
+                against: Some(against),
+                limit,
+            }));
+        }
+    }
+    bars
+}
+
+const AT_MOST_A_THIRD: Limit = Limit::AtMost(1.0 / 3.0);
+
 impl Bar {
     fn judge(&self, run: &Run) -> Verdict {
         let measured = match self.against {
@@ -114,7 +138,7 @@ impl Bar {
             None => run.spread(self.setting, self.subject, &self.metric),
         };
         Verdict {
-            what: self.what.to_owned(),
+            what: self.what.clone(),
             wanted: self.wanted(),
             measured: measured.map(|spread| self.show(spread)),
             met: measured.map(|spread| self.limit.holds(spread.median)),
@@ -213,6 +237,25 @@ mod tests {
     fn the_processor_time_of_the_daemon_is_compared() {
         let run = run("veth", "upload-1/cpu/daemon", &[("ebpf", 0.5), ("userspace", 1.6)]);
         assert_eq!(verdict(&run, "eBPF : userspace, daemon's CPU per GB up").met, Some(true));
+    }
+
+    #[test]
+    fn every_pair_of_dataplanes_is_judged_by_itself() {
+        let mut run =
+            run("dataplane", "download-1", &[("ebpf", 9.0), ("userspace", 4.0), ("userspace-1500", 3.0)]);
+        run.add("veth", "ebpf", "download-1", 9.0);
+        for (what, met) in [
+            ("eBPF : userspace, 1 stream down", None),
+            ("eBPF : userspace without offloads (MTU 1500), 1 stream down", None),
+            ("alone, eBPF : userspace, 1 stream down", Some(false)),
+            ("alone, eBPF : userspace without offloads (MTU 1500), 1 stream down", Some(true)),
+        ] {
+            assert_eq!(verdict(&run, what).met, met, "{what}");
+        }
+        let mut names: Vec<String> = all().into_iter().map(|bar| bar.what).collect();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all().len());
     }
 
     #[test]

@@ -40,7 +40,8 @@ pub(crate) fn html(run: &Run) -> String {
             out.push_str(
                 "<h3>CPU seconds per GB</h3>\n<p>User and system time from /proc. What the kernel does in interrupts \
                  (packets across a veth or the TUN, mostly) is counted for whoever happens to run. <em>app</em> is the \
-                 load generator, <em>all</em> the sum of the lines above; the sink is in none of them.</p>\n",
+                 load generator, <em>all</em> the sum of the lines above; the sink is in none of them. Of the dataplane \
+                 alone both ends run in one <em>process</em> with it.</p>\n",
             );
             out.push_str(&rows(&costs));
         }

@@ -19,8 +19,7 @@ pub(crate) fn text(run: &Run) -> String {
     );
     for setting in settings(run) {
         let costs = cpu(run, &setting);
-        let time =
-            "CPU seconds per GB; interrupts count for whoever runs meanwhile, `app` is the load generator";
+        let time = "CPU seconds per GB; interrupts count for whoever runs meanwhile, `app` is the load generator, `process` all in one";
         for (title, table) in [(describe(&setting), figures(run, &setting)), (time, costs)] {
             if table.len() > 1 {
                 out.push_str(&format!("\n{title}\n{}", aligned(&table)));
@@ -49,7 +48,7 @@ pub(crate) fn describe(setting: &str) -> &str {
     match setting {
         "veth" => "Direct: workstations beside a node, a veth between, standalone manager",
         "kube" => "Kubernetes: through the API server to a pod",
-        "dataplane" => "Dataplane alone: app's socket to daemon's socket",
+        "dataplane" => "Dataplane alone: app's socket to daemon's socket, in one process",
         other => other,
     }
 }

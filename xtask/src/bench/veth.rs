@@ -17,7 +17,8 @@ use crate::sh;
 
 pub(crate) const NAME: &str = "veth";
 /// In the order of their turns.
-pub(crate) const SUBJECTS: [&str; 6] = ["raw", "relays", "userspace", "ebpf", "ebpf-vip", "ebpf-tls"];
+pub(crate) const SUBJECTS: [&str; 7] =
+    ["raw", "relays", "userspace-1500", "userspace", "ebpf", "ebpf-vip", "ebpf-tls"];
 
 const NODE: &str = "10.99.0.1";
 const SERVICES: &str = "10.96.0.0/16";
@@ -102,7 +103,10 @@ impl Node<'_> {
                 let subject = Subject::on(name, workstation, near);
                 Ok(subject.server("relay 1", first).server("relay 2", second))
             }
-            "userspace" => self.joined(name, workstation, manager, &["--dataplane", "userspace"], SINK),
+            // as they are called on the command line, the first not in its help
+            "userspace-1500" | "userspace" => {
+                self.joined(name, workstation, manager, &["--dataplane", name], SINK)
+            }
             // its name leads to the virtual address
             "ebpf-vip" => {
                 let target = format!("{SINK_NAME}:9000");
