@@ -62,6 +62,16 @@ fn connects_against_loopback() {
     });
 }
 
+/// One connect after the other alone: the part that takes seconds.
+#[test]
+#[ignore = "a measurement"]
+fn one_connect_against_loopback() {
+    site(|site| {
+        let targets = [("loopback", serve_loopback(site)), PLAIN[0].at(), PLAIN[1].at()];
+        report("connect p50", "us", &targets, connect_p50);
+    });
+}
+
 /// The kernel's own account of what a packet costs in our programs. A busy machine disturbs it less than the rest.
 #[test]
 #[ignore = "a measurement"]
