@@ -16,6 +16,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::body::send_body;
+use super::gather::Gather;
 use super::held::Windows;
 use super::keep_alive::unanswered;
 use super::{CONNECTION_WINDOW, FRAME, Flows, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW, status_of};
@@ -132,12 +133,18 @@ async fn open(connector: &dyn Connector) -> io::Result<Current> {
         .await
         .map_err(io::Error::other)?;
     let flows = Flows::default();
+    let driven = flows.clone();
     let mut windows = Windows::new(flows.clone());
     tokio::spawn(async move {
+        let mut gather = Gather::default();
         let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN));
         loop {
+            let gathered = std::future::poll_fn(|cx| {
+                std::task::ready!(gather.poll(driven.count(), cx));
+                Pin::new(&mut connection).poll(cx)
+            });
             tokio::select! {
-                ended = &mut connection => {
+                ended = gathered => {
                     if let Err(error) = ended {
                         tracing::debug!(%error, "a connection broke");
                     }

@@ -68,6 +68,11 @@ impl Flows {
         Flow { flows: self.clone(), id }
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, FlowControl>> {
         self.0.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }

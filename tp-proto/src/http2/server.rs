@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 
 use super::body::send_body;
+use super::gather::Gather;
 use super::held::Windows;
 use super::keep_alive::unanswered;
 use super::{CONNECTION_WINDOW, FRAME, Flows, Piece, ReceivedBody, SEND_BUFFER, STREAM_WINDOW};
@@ -57,11 +58,15 @@ where
     };
     let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN));
     let flows = Flows::default();
+    let mut gather = Gather::default();
     let mut windows = Windows::new(flows.clone());
     let mut goodbye = false;
     loop {
         let accepted = tokio::select! {
-            accepted = connection.accept() => accepted,
+            accepted = std::future::poll_fn(|cx| {
+                std::task::ready!(gather.poll(flows.count(), cx));
+                connection.poll_accept(cx)
+            }) => accepted,
             () = &mut gone => return Ok(()),
             window = windows.next() => {
                 // the other case: the peer has not confirmed the last one yet; the next look comes soon
