@@ -21,7 +21,7 @@ use tp_proto::manager::{DialRequest, SessionInfo, TunnelMessage, VersionInfo2};
 use tp_proto::relay::{relay, tcp_halves};
 use tp_proto::stream::{FrameReceiver, FrameSender, TunnelBytes, TunnelStream};
 
-use super::keep::{State, keep};
+use super::keep::{self, State};
 use super::pods::{Known, Pod};
 use super::reach::Reach;
 use super::*;
@@ -150,7 +150,7 @@ impl Site {
         let (sender, state) = watch::channel(State::Switching);
         let stop = CancellationToken::new();
         let reach = Arc::new(Reach::new(None, manager.clone()));
-        spawn(&stop, keep("echo".into(), reach, known, sender));
+        spawn(&stop, keep::keep("echo".into(), reach, known, sender));
         let workloads = HashMap::from([("echo".to_owned(), Workload { state, refused: AtomicU64::new(0) })]);
         let exits = Exits(Arc::new(Inner { manager, workloads, _stop: stop.drop_guard() }));
         Self { exits, pods, session, _manager: server }
@@ -247,7 +247,7 @@ async fn those_that_are_silent_hold_nobody_up() {
     site.tell(&[gone("echo-1"), gone("echo-2"), gone("echo-3"), agent.pod("echo-4")]);
     let state = site.exits.0.workloads["echo"].state.clone();
     // as `tp connect` waits for it
-    super::keep::ready("echo", "default", state, Instant::now() + super::READY_WITHIN).await.unwrap();
+    keep::ready("echo", "default", state, Instant::now() + READY_WITHIN).await.unwrap();
     assert_eq!(site.exits.status()[0].agent.as_deref(), Some("echo-4 (through the manager)"));
 }
 

@@ -78,7 +78,8 @@ fn all() -> Vec<Bar> {
         ("port-forward, 1 stream up", "upload-1", AtLeast(1.0)),
         ("port-forward, 1 stream down", "download-1", AtLeast(1.0)),
         ("port-forward, round trip of 1 byte, p50", "round-trip-p50", AtMost(1.15)),
-        ("port-forward, connect + 1 byte", "connect-1", AtLeast(4.0)),
+        ("port-forward, connect + 1 byte, one at a time", "connect-1", AtLeast(4.0)),
+        ("port-forward, connect + 1 byte, 64 at a time", "connect-64", AtLeast(4.0)),
     ];
     bars.extend(
         forwarded.map(|(what, metric, limit)| bar(what, "kube", metric, "ebpf", Some("port-forward"), limit)),
