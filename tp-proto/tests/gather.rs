@@ -1,0 +1,116 @@
+//! What many flows have to say in the same moment leaves in few writes.
+#![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::body::Body;
+use tp_core::addr::{AppAddr, ClusterAddr};
+use tp_core::flow::Proto;
+use tp_core::tunnel::{ConnId, Features, Frame, StreamInfo};
+use tp_proto::http2::{Answer, Piece, ReceivedBody, serve};
+use tp_proto::stream::{FrameReceiver, FrameSender, TunnelStream};
+
+const FLOWS: usize = 64;
+
+/// Says one word on each stream, on all of them when it is told to.
+#[derive(Clone)]
+struct FarEnd(watch::Receiver<bool>);
+
+impl Answer for FarEnd {
+    fn is_tunnel(&self, _: &Parts) -> bool {
+        true
+    }
+
+    async fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) {
+        let (_, mut tunnel) = TunnelStream::answer(rx, tx, Features::OURS).await.ok().unwrap();
+        self.0.clone().wait_for(|now| *now).await.unwrap();
+        tunnel.tx.send(Frame::Normal(Bytes::from_static(b"word"))).await.unwrap();
+        std::future::pending::<()>().await;
+    }
+
+    async fn call(&self, _: http::Request<ReceivedBody>) -> http::Response<Body> {
+        Status::unimplemented("not needed here").into_http()
+    }
+}
+
+/// Counts the writes that reach the other end.
+struct Counted(DuplexStream, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+// one worker thread, as the daemon and the manager have on two processors
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn sixty_four_words_in_few_writes() {
+    let (now, gate) = watch::channel(false);
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let far = Counted(far, Arc::clone(&writes));
+    tokio::spawn(async move { serve(far, &FarEnd(gate), CancellationToken::new()).await });
+    let (calls, connection) = h2::client::Builder::new().handshake::<_, Piece>(near).await.unwrap();
+    tokio::spawn(connection);
+
+    let mut flows = Vec::new();
+    for port in 1..=u16::try_from(FLOWS).unwrap() {
+        let id = ConnId {
+            source: AppAddr(([127, 0, 0, 1], port).into()),
+            destination: ClusterAddr(([127, 0, 0, 1], port).into()),
+            proto: Proto::Tcp,
+        };
+        let info = StreamInfo {
+            id,
+            session: "test".into(),
+            roundtrip_latency: Duration::from_secs(1),
+            dial_timeout: Duration::from_secs(1),
+            features: Features::OURS,
+        };
+        let mut calls = calls.clone().ready().await.unwrap();
+        let request = http::Request::post("http://far.end/tunnel").body(()).unwrap();
+        let (response, mut stream) = calls.send_request(request, false).unwrap();
+        stream.send_data(Piece::message(Frame::StreamInfo(info)), false).unwrap();
+        let mut answers = response.await.unwrap().into_body();
+        answers.data().await.unwrap().unwrap(); // StreamOK
+        flows.push((stream, answers));
+    }
+
+    let before = writes.load(Ordering::Relaxed);
+    now.send_replace(true);
+    for (_, answers) in &mut flows {
+        assert!(answers.data().await.unwrap().unwrap().ends_with(b"word"));
+    }
+    let writes = writes.load(Ordering::Relaxed) - before;
+    assert!(writes <= FLOWS / 8, "{FLOWS} words in {writes} writes");
+}
