@@ -1,23 +1,24 @@
 //! What many flows have to say in the same moment leaves in few writes.
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
+#[path = "support/open.rs"]
+mod open;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
+use open::open;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
-use tp_core::addr::{AppAddr, ClusterAddr};
-use tp_core::flow::Proto;
-use tp_core::tunnel::{ConnId, Features, Frame, StreamInfo};
+use tp_core::tunnel::{Features, Frame};
 use tp_proto::http2::{Answer, Piece, ReceivedBody, serve};
 use tp_proto::stream::{FrameReceiver, FrameSender, TunnelStream};
 
@@ -85,25 +86,7 @@ async fn sixty_four_words_in_few_writes() {
 
     let mut flows = Vec::new();
     for port in 1..=u16::try_from(FLOWS).unwrap() {
-        let id = ConnId {
-            source: AppAddr(([127, 0, 0, 1], port).into()),
-            destination: ClusterAddr(([127, 0, 0, 1], port).into()),
-            proto: Proto::Tcp,
-        };
-        let info = StreamInfo {
-            id,
-            session: "test".into(),
-            roundtrip_latency: Duration::from_secs(1),
-            dial_timeout: Duration::from_secs(1),
-            features: Features::OURS,
-        };
-        let mut calls = calls.clone().ready().await.unwrap();
-        let request = http::Request::post("http://far.end/tunnel").body(()).unwrap();
-        let (response, mut stream) = calls.send_request(request, false).unwrap();
-        stream.send_data(Piece::message(Frame::StreamInfo(info)), false).unwrap();
-        let mut answers = response.await.unwrap().into_body();
-        answers.data().await.unwrap().unwrap(); // StreamOK
-        flows.push((stream, answers));
+        flows.push(open(&calls, port).await);
     }
 
     let before = writes.load(Ordering::Relaxed);

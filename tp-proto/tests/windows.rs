@@ -2,20 +2,22 @@
 //! sends all that it is given room for, and sees the windows.
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
+#[path = "support/open.rs"]
+mod open;
+
 use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use h2::SendStream;
-use h2::client::{ResponseFuture, SendRequest};
+use h2::client::SendRequest;
 use http::request::Parts;
+use open::open;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
-use tp_core::addr::{AppAddr, ClusterAddr};
-use tp_core::flow::Proto;
-use tp_core::tunnel::{ConnId, Features, Frame, MAX_DATA, StreamInfo};
+use tp_core::tunnel::{Features, Frame, MAX_DATA};
 use tp_core::window::{BUDGET, FULL, LEAST};
 use tp_proto::http2::{Answer, Piece, ReceivedBody, serve};
 use tp_proto::relay::{SocketReader, SocketWriter, relay};
@@ -85,29 +87,6 @@ async fn connect(gate: watch::Receiver<bool>) -> Calls {
         .unwrap();
     tokio::spawn(connection);
     calls
-}
-
-/// A stream whose handshake is over. The response must live as long.
-async fn open(calls: &Calls, port: u16) -> (SendStream<Piece>, h2::RecvStream) {
-    let id = ConnId {
-        source: AppAddr("127.0.0.1:9".parse().unwrap()),
-        destination: ClusterAddr(([127, 0, 0, 1], port).into()),
-        proto: Proto::Tcp,
-    };
-    let info = StreamInfo {
-        id,
-        session: "test".into(),
-        roundtrip_latency: Duration::from_secs(1),
-        dial_timeout: Duration::from_secs(1),
-        features: Features::OURS,
-    };
-    let mut calls = calls.clone().ready().await.unwrap();
-    let request = http::Request::post("http://far.end/tunnel").body(()).unwrap();
-    let (response, mut stream): (ResponseFuture, _) = calls.send_request(request, false).unwrap();
-    stream.send_data(Piece::message(Frame::StreamInfo(info)), false).unwrap();
-    let mut answers = response.await.unwrap().into_body();
-    answers.data().await.unwrap().unwrap(); // StreamOK
-    (stream, answers)
 }
 
 /// Sends until `most` bytes have left, or nothing moves any more.
