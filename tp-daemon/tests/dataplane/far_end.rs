@@ -29,10 +29,15 @@ pub(crate) const DROPPED: u16 = 93;
 /// See [`pour`].
 pub(crate) const POUR: u16 = 95;
 
+/// Sends [`MEGABYTES`] bytes, each another than the one before, and its end of stream.
+pub(crate) const ENDING: u16 = 96;
+
 /// A flow whose datagrams are refused once it is admitted.
 pub(crate) const REFUSE_LATER: u16 = 94;
 
 pub(crate) const GREETING: usize = 100_000;
+
+pub(crate) const MEGABYTES: usize = 2 << 20;
 
 /// What the far end saw.
 #[derive(Debug, Default)]
@@ -118,6 +123,10 @@ async fn tcp(connect: HeldConnect, port: u16, events: &Events) -> io::Result<()>
             stream.read_to_end(&mut rest).await?;
             events.add(format!("read {}", rest.len()));
         }
+        ENDING => {
+            stream.write_all(&counted(MEGABYTES)).await?;
+            stream.shutdown().await?;
+        }
         RESET => {
             stream.read_exact(&mut [0]).await?;
             stream.reset();
@@ -133,6 +142,11 @@ pub(crate) async fn pour(mut stream: impl AsyncWrite + Unpin) -> io::Result<()> 
     loop {
         stream.write_all(&block).await?;
     }
+}
+
+/// What a stream of so many bytes has in it when none is missing, doubled or elsewhere.
+pub(crate) fn counted(len: usize) -> Vec<u8> {
+    (0..251u8).cycle().take(len).collect()
 }
 
 /// Sends back what comes, until it ends.

@@ -17,6 +17,7 @@ mod measure_dataplanes;
 mod networks;
 mod path_mtu;
 mod segments;
+mod silly_windows;
 mod site;
 mod test_run;
 mod udp;

@@ -18,6 +18,7 @@ use tp_core::tunnel::MAX_DATA;
 
 use crate::dataplane::counts::Count;
 use crate::dataplane::userspace::memory::Tcp;
+use crate::dataplane::userspace::opening;
 use crate::dataplane::userspace::parse::Segment;
 use crate::dataplane::userspace::shared::Shared;
 use crate::dataplane::userspace::wire::Card;
@@ -91,6 +92,8 @@ impl Connection {
 
     /// A packet of the app's.
     pub(super) fn receive(self: &Arc<Self>, packet: &[u8], segment: Segment) {
+        let bounded = segment.opens.then(|| opening::bounded(packet)).flatten();
+        let packet = bounded.as_deref().unwrap_or(packet);
         self.with(|state| {
             state.heard = Instant::now();
             let unwanted = segment.payload > 0 && state.orphan.is_some();
