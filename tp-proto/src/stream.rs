@@ -2,9 +2,13 @@
 
 mod bytes;
 mod meter;
+mod outgoing;
 mod receiver;
 mod sender;
 mod unframe;
+
+use std::pin::pin;
+use std::task::Poll;
 
 use tonic::Status;
 use tp_core::tunnel::{Features, Frame, FrameError, StreamInfo, StreamOk};
@@ -47,13 +51,24 @@ impl TunnelStream {
         self.rx.meter = meter.clone();
     }
 
-    /// The answerer's half of the handshake: reads StreamInfo, says StreamOK.
+    /// The answerer's half of the handshake: reads StreamInfo. StreamOK goes with the next frame: see
+    /// [`FrameSender::say_held`].
     pub async fn answer(
         mut rx: FrameReceiver,
         mut tx: FrameSender,
         ours: Features,
     ) -> Result<(StreamInfo, Self), (StreamError, FrameSender)> {
-        let info = match rx.recv().await {
+        let first = {
+            let mut first = pin!(rx.recv());
+            match futures_util::poll!(first.as_mut()) {
+                Poll::Ready(first) => first,
+                Poll::Pending => {
+                    tx.respond(); // some speak only when they have heard of us
+                    first.await
+                }
+            }
+        };
+        let info = match first {
             Ok(Some(Frame::StreamInfo(info))) => info,
             Ok(Some(_)) => return Err((StreamError::Ended("without StreamInfo first"), tx)),
             Ok(None) => return Err((StreamError::Ended("before StreamInfo"), tx)),
@@ -62,9 +77,7 @@ impl TunnelStream {
         rx.carries(info.id.proto);
         let features = info.features.and(ours);
         // a peer that offered nothing gets plain bytes
-        if tx.send(Frame::StreamOk(StreamOk { features })).await.is_err() {
-            return Err((StreamError::Ended("before StreamOK"), tx));
-        }
+        tx.hold(Frame::StreamOk(StreamOk { features }));
         Ok((info, Self { tx, rx, features, role: Role::Answerer }))
     }
 }

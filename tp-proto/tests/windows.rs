@@ -36,7 +36,8 @@ impl Answer for FarEnd {
     }
 
     async fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) {
-        let (info, tunnel) = TunnelStream::answer(rx, tx, Features::OURS).await.ok().unwrap();
+        let (info, mut tunnel) = TunnelStream::answer(rx, tx, Features::OURS).await.ok().unwrap();
+        tunnel.tx.send(Frame::DialOk).await.unwrap();
         let gate = (info.id.destination.0.port() != READS).then(|| self.0.clone());
         relay(Silent, Gated(gate), tunnel).await;
     }

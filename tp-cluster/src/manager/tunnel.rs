@@ -1,5 +1,6 @@
 //! One tunnel stream, from its first message to its end: handshake, session, policy, dial, relay.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tonic::Status;
@@ -14,6 +15,9 @@ use super::sessions::NoFlow;
 
 /// A client that opens a stream says at once what for.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// A client hears at once that somebody is there: with the outcome of the dial, or before it if that takes its time.
+const SLOW_DIAL: Duration = Duration::from_millis(20);
 
 /// The daemon forgets a UDP association after 180 s of silence; we must not do so before it.
 const UDP_IDLE: Duration = Duration::from_secs(200);
@@ -61,9 +65,16 @@ async fn flow(shared: &Shared, mut stream: TunnelStream, info: &StreamInfo) {
         let text = format!("the manager does not dial {}", id.destination.ip());
         return reject(stream, DialError::Denied, text).await;
     }
-    let dialled = tokio::select! {
-        dialled = dial(id.proto, sink.unwrap_or(id.destination), info.dial_timeout) => dialled,
-        () = stream.tx.closed() => return tracing::debug!(%id, "the client gave up during the dial"),
+    let mut dialling = pin!(dial(id.proto, sink.unwrap_or(id.destination), info.dial_timeout));
+    let mut slow = pin!(tokio::time::sleep(SLOW_DIAL));
+    let dialled = loop {
+        tokio::select! {
+            dialled = &mut dialling => break dialled,
+            () = stream.tx.closed() => return tracing::debug!(%id, "the client gave up during the dial"),
+            () = &mut slow, if !slow.is_elapsed() => if stream.tx.say_held().await.is_err() {
+                return;
+            }
+        }
     };
     let socket = match dialled {
         Ok(socket) => socket,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use h2::RecvStream;
 use h2::server::SendResponse;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use http_body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -95,13 +95,7 @@ async fn one(
 ) {
     let (head, body) = request.into_parts();
     if answer.is_tunnel(&head) {
-        let mut response = Response::new(());
-        let grpc = HeaderValue::from_static("application/grpc");
-        response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-        // the other case: the peer has cancelled already
-        if let Ok(stream) = respond.send_response(response, false) {
-            answer.tunnel(FrameReceiver::new(body, &flows), FrameSender::new(stream, Role::Answerer)).await;
-        }
+        answer.tunnel(FrameReceiver::new(body, &flows), FrameSender::new(respond, Role::Answerer)).await;
         return;
     }
     let request = Request::from_parts(head, ReceivedBody::new(body));

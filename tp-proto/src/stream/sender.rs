@@ -3,11 +3,11 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use h2::SendStream;
 use http::HeaderMap;
 use tonic::Status;
 use tp_core::tunnel::Frame;
 
+use super::outgoing::Outgoing;
 use super::{Meter, Role};
 use crate::http2::Piece;
 
@@ -15,8 +15,10 @@ use crate::http2::Piece;
 /// arrives before.
 #[derive(Debug)]
 pub struct FrameSender {
-    stream: SendStream<Piece>,
+    stream: Outgoing,
     role: Role,
+    /// Goes before the next frame.
+    held: Option<Piece>,
     /// Of a frame, what there was no room for yet.
     rest: Option<Piece>,
     ended: bool,
@@ -29,8 +31,24 @@ pub struct FrameSender {
 pub struct PeerGone;
 
 impl FrameSender {
-    pub(crate) fn new(stream: SendStream<Piece>, role: Role) -> Self {
-        Self { stream, role, rest: None, ended: false, meter: Meter::default() }
+    pub(crate) fn new(stream: impl Into<Outgoing>, role: Role) -> Self {
+        let stream = stream.into();
+        Self { stream, role, held: None, rest: None, ended: false, meter: Meter::default() }
+    }
+
+    /// Answers the call, without a frame.
+    pub(super) fn respond(&mut self) {
+        let _ = self.stream.open(); // a peer that is gone does not need it
+    }
+
+    /// To be sent with the next frame: one write, and one waking of each process on the way, instead of two.
+    pub(super) fn hold(&mut self, frame: Frame) {
+        self.held = Some(Piece::message(frame));
+    }
+
+    /// Sends what was held back for the next frame, which will not come soon.
+    pub async fn say_held(&mut self) -> Result<(), PeerGone> {
+        std::future::poll_fn(|cx| self.poll_room(cx)).await
     }
 
     /// Waits until there is room for the whole frame. If the future is dropped meanwhile, the rest of the frame goes
@@ -43,9 +61,13 @@ impl FrameSender {
 
     /// Ready when the last frame has been taken.
     pub(super) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PeerGone>> {
+        if let Some(held) = self.held.take() {
+            self.begin(held)?;
+        }
         while self.rest.is_some() {
-            if self.stream.capacity() == 0 {
-                match ready!(self.stream.poll_capacity(cx)) {
+            let stream = self.stream.open()?;
+            if stream.capacity() == 0 {
+                match ready!(stream.poll_capacity(cx)) {
                     Some(Ok(_)) => {}
                     Some(Err(_)) | None => return Poll::Ready(Err(PeerGone)),
                 }
@@ -57,16 +79,20 @@ impl FrameSender {
 
     /// After [`Self::poll_room`]: takes a frame, and sends of it what there is room for.
     pub(super) fn start(&mut self, frame: Frame) -> Result<(), PeerGone> {
-        let piece = Piece::message(frame);
+        self.begin(Piece::message(frame))
+    }
+
+    fn begin(&mut self, piece: Piece) -> Result<(), PeerGone> {
         self.meter.add(piece.remaining());
-        self.stream.reserve_capacity(piece.remaining());
+        self.stream.open()?.reserve_capacity(piece.remaining());
         self.rest = Some(piece);
         self.push()
     }
 
     fn push(&mut self) -> Result<(), PeerGone> {
         let Some(mut piece) = self.rest.take() else { return Ok(()) };
-        let room = self.stream.capacity();
+        let stream = self.stream.open()?;
+        let room = stream.capacity();
         if room == 0 {
             self.rest = Some(piece);
             return Ok(());
@@ -78,7 +104,7 @@ impl FrameSender {
             self.rest = Some(piece);
             now
         };
-        self.stream.send_data(now, false).map_err(|_| PeerGone)
+        stream.send_data(now, false).map_err(|_| PeerGone)
     }
 
     /// Ends the call with a status; only an answerer can say one.
@@ -88,7 +114,7 @@ impl FrameSender {
 
     /// Completes when the peer no longer takes frames.
     pub async fn closed(&mut self) {
-        let _ = std::future::poll_fn(|cx| self.stream.poll_reset(cx)).await;
+        std::future::poll_fn(|cx| self.stream.poll_reset(cx)).await;
     }
 
     /// Says that no more frames come.
@@ -100,19 +126,23 @@ impl FrameSender {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        if let Some(held) = self.held.take() {
+            let _ = self.begin(held); // as with the rest: a peer that is gone does not need it
+        }
         if self.rest.is_some() {
             // half a frame was sent, and nobody waits for room for the rest: the stream cannot go on
-            return self.stream.send_reset(h2::Reason::CANCEL);
+            return self.stream.reset(h2::Reason::CANCEL);
         }
+        let Ok(stream) = self.stream.open() else { return };
         // in each case: a peer that is gone does not need to hear it
         match self.role {
             Role::Opener => {
-                let _ = self.stream.send_data(Piece::plain(Bytes::new()), true);
+                let _ = stream.send_data(Piece::plain(Bytes::new()), true);
             }
             Role::Answerer => {
                 let mut trailers = HeaderMap::new();
                 if status.add_header(&mut trailers).is_ok() {
-                    let _ = self.stream.send_trailers(trailers);
+                    let _ = stream.send_trailers(trailers);
                 }
             }
         }

@@ -27,6 +27,8 @@ pub(crate) async fn open(calls: &SendRequest<Piece>, port: u16) -> (SendStream<P
     let (response, mut stream): (ResponseFuture, _) = calls.send_request(request, false).unwrap();
     stream.send_data(Piece::message(Frame::StreamInfo(info)), false).unwrap();
     let mut answers = response.await.unwrap().into_body();
-    answers.data().await.unwrap().unwrap(); // StreamOK
+    for _ in ["StreamOK", "DialOK"] {
+        answers.data().await.unwrap().unwrap();
+    }
     (stream, answers)
 }
