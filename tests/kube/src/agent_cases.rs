@@ -44,7 +44,7 @@ fn leaves_from_the_pod(site: &Kube) -> Result<()> {
         ensure!(answer.contains("name=db-0") && !answer.contains(&format!("peer={pod_ip}:")), "{done}");
         Ok(())
     })?;
-    lab.kubectl(&["delete", "deploy/mesh"])?;
+    lab.kubectl(&["delete", "deploy/mesh", "--cascade=foreground"])?;
     site.ensure_quit()
 }
 
@@ -69,11 +69,11 @@ fn without_the_right(site: &Kube) -> Result<()> {
         "{done}"
     );
     reached(site, "through the manager")?;
-    site.lab().kubectl(&["delete", "deploy/mesh"])?;
+    site.lab().kubectl(&["delete", "deploy/mesh", "--cascade=foreground"])?;
     site.ensure_quit()
 }
 
-/// Starts the workload `mesh`, which is nothing but an agent; its pod's address.
+/// Starts the workload `mesh`, which is nothing but an agent; its pod's address. The pods of the one before must be gone.
 fn mesh(site: &Kube) -> Result<String> {
     let lab = site.lab();
     let manifest = site.workstation().dir().join("mesh.json");

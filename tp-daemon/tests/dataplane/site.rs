@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -70,17 +71,25 @@ pub(crate) fn site_alone(test: impl FnOnce(&Site) + Send + 'static) {
     in_namespace(move || test(&Site::start(Choice::Ebpf, &options())));
 }
 
+/// A test that hangs fails instead of holding up all others; long enough for the emulated machines of tests/kernels.
+const HANGS_AFTER: Duration = Duration::from_secs(300);
+
 /// Runs something in a fresh network namespace; threads and programs it starts are in there too.
 pub(crate) fn in_namespace(work: impl FnOnce() + Send + 'static) {
     assert!(
         nix::unistd::geteuid().is_root(),
         "the dataplane's tests need root: sudo -E cargo test -p tp-daemon"
     );
+    let (ended, end) = mpsc::channel::<()>();
     let inside = thread::spawn(move || {
+        let _ended = ended;
         unshare(CloneFlags::CLONE_NEWNET).unwrap();
         sh("ip link set lo up");
         work();
     });
+    if end.recv_timeout(HANGS_AFTER) == Err(RecvTimeoutError::Timeout) {
+        panic!("the test hangs: nothing ended it in {HANGS_AFTER:?}");
+    }
     if let Err(panic) = inside.join() {
         std::panic::resume_unwind(panic);
     }
@@ -141,10 +150,14 @@ pub(crate) fn at(ip: &str, port: u16) -> SocketAddr {
 }
 
 /// Sends a text and expects it back.
+/// Reads while it writes: the buffers of the way need not hold all of the text.
 pub(crate) fn echoes(stream: &mut TcpStream, text: &[u8]) {
-    stream.write_all(text).unwrap();
     let mut answer = vec![0; text.len()];
-    stream.read_exact(&mut answer).unwrap();
+    let mut writer = stream.try_clone().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(text).unwrap());
+        stream.read_exact(&mut answer).unwrap();
+    });
     assert_eq!(answer, text);
 }
 
