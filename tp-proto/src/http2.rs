@@ -11,6 +11,7 @@ mod held;
 mod keep_alive;
 mod piece;
 mod server;
+mod unsent;
 
 pub use body::ReceivedBody;
 pub use channel::{Channel, Connecting, Connector, Io};
@@ -18,6 +19,8 @@ pub use piece::Piece;
 pub use server::{Answer, serve};
 
 pub(crate) use held::{Flow, Flows};
+pub(crate) use piece::HEAD;
+pub(crate) use unsent::{LITTLE, Unsent};
 
 use tonic::{Code, Status};
 

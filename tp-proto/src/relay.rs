@@ -79,7 +79,7 @@ pub async fn relay(
                 end = &mut up, if !up_over => match end {
                     up::End::NoMoreData => up_over = true,
                     up::End::SocketReset => { report.ending = Ending::SocketReset; break }
-                    up::End::WroteAfterClose => { report.ending = Ending::TunnelReset; break }
+                    up::End::TunnelReset | up::End::WroteAfterClose => { report.ending = Ending::TunnelReset; break }
                 },
                 end = &mut down, if !down_over => match end {
                     down::End::Closed => down_over = true,
@@ -91,7 +91,7 @@ pub async fn relay(
     }
     match report.ending {
         Ending::Closed => {}
-        Ending::SocketReset => say_reset(tx.as_mut(), policy).await,
+        Ending::SocketReset => say_reset(tx.as_mut(), policy),
         Ending::TunnelReset => writer.reset(),
     }
     drop(tx);
@@ -99,11 +99,10 @@ pub async fn relay(
     report
 }
 
-async fn say_reset(tx: Option<&mut FrameSender>, policy: EofPolicy) {
+fn say_reset(tx: Option<&mut FrameSender>, policy: EofPolicy) {
     if let Some(tx) = tx {
         let frame = if policy == EofPolicy::HalfClose { Frame::Reset } else { Frame::Disconnect };
-        // a peer that is gone needs no reset
-        let _ = tx.send(frame).await;
+        tx.reset(frame);
     }
 }
 

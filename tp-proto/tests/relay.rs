@@ -193,16 +193,48 @@ async fn writing_to_a_plain_peer_that_closed_is_a_reset() {
 /// A target that does not read stops the app after a bounded amount; nothing is lost once it reads.
 #[tokio::test]
 async fn a_slow_reader_stops_the_writer_and_loses_nothing() {
-    const PIECE: usize = 1 << 20;
     let mut joined = join(Features::OURS).await;
+    let sent = fill(&mut joined.app).await;
+    joined.app.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut joined.target).await.len(), sent);
+}
+
+/// The way is full, so that no frame can say it.
+#[tokio::test]
+async fn a_reset_reaches_a_socket_that_does_not_read() {
+    let mut joined = join(Features::OURS).await;
+    fill(&mut joined.app).await;
+    abort(joined.app);
+    assert_eq!(soon(joined.near).await.unwrap().ending, Ending::SocketReset);
+    assert_eq!(soon(joined.far.recv()).await.unwrap().ending, Ending::TunnelReset);
+    assert_eq!(joined.target.write_all(b"x").await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_reset_reaches_an_app_that_does_not_read() {
+    let mut joined = join(Features::OURS).await;
+    fill(&mut joined.target).await;
+    abort(joined.target);
+    assert_eq!(soon(joined.far.recv()).await.unwrap().ending, Ending::SocketReset);
+    assert_eq!(soon(joined.near).await.unwrap().ending, Ending::TunnelReset);
+    assert_eq!(joined.app.write_all(b"x").await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+/// Fails where nothing would ever come.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), what).await.unwrap()
+}
+
+/// Writes until nothing moves any more; how much.
+async fn fill(socket: &mut TcpStream) -> usize {
+    const PIECE: usize = 1 << 20;
     let piece = vec![1u8; PIECE];
     let mut sent = 0;
-    while let Ok(written) = tokio::time::timeout(Duration::from_millis(500), joined.app.write(&piece)).await {
+    while let Ok(written) = tokio::time::timeout(Duration::from_millis(500), socket.write(&piece)).await {
         sent += written.unwrap();
         assert!(sent < 256 * PIECE, "no backpressure");
     }
-    joined.app.shutdown().await.unwrap();
-    assert_eq!(read_all(&mut joined.target).await.len(), sent);
+    sent
 }
 
 /// Both ways at once, more than all buffers hold, in pieces that no frame boundary knows of.

@@ -50,8 +50,12 @@ impl Answer for FarEnd {
 struct Silent;
 
 impl SocketReader for Silent {
-    async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
+    async fn readable(&mut self) -> io::Result<()> {
         std::future::pending().await
+    }
+
+    fn try_read_chunk(&mut self, _: usize) -> io::Result<Option<Bytes>> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     async fn aborted(&mut self) {

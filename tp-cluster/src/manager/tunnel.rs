@@ -70,7 +70,7 @@ async fn flow(shared: &Shared, mut stream: TunnelStream, info: &StreamInfo) {
     let dialled = loop {
         tokio::select! {
             dialled = &mut dialling => break dialled,
-            () = stream.tx.closed() => return tracing::debug!(%id, "the client gave up during the dial"),
+            _ = stream.tx.given_up() => return tracing::debug!(%id, "the client gave up during the dial"),
             () = &mut slow, if !slow.is_elapsed() => if stream.tx.say_held().await.is_err() {
                 return;
             }

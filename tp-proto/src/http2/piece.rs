@@ -5,8 +5,10 @@ use std::io::IoSlice;
 use bytes::{Buf, BufMut, Bytes};
 use tp_core::tunnel::Frame;
 
+use super::unsent::{Share, Unsent};
+
 /// gRPC prefix (5), protobuf key (1) and length (5 for what 32 bits can say), code of the frame (1).
-const HEAD: usize = 12;
+pub(crate) const HEAD: usize = 12;
 
 /// `TunnelMessage.payload`: field 1, wire type 2.
 const KEY: u8 = 0x0a;
@@ -18,12 +20,13 @@ pub struct Piece {
     at: u8,
     end: u8,
     body: Bytes,
+    unsent: Option<Share>,
 }
 
 impl Piece {
     /// Bytes as they are.
     pub fn plain(body: Bytes) -> Self {
-        Self { head: [0; HEAD], at: 0, end: 0, body }
+        Self { head: [0; HEAD], at: 0, end: 0, body, unsent: None }
     }
 
     /// A frame as the gRPC message `TunnelMessage` (facts/telepresence-wire.md §4.1).
@@ -46,7 +49,13 @@ impl Piece {
         let end = HEAD - rest.len();
         let len = u32::try_from(field + payload).unwrap_or(u32::MAX);
         head[1..5].copy_from_slice(&len.to_be_bytes());
-        Self { head, at: 0, end: u8::try_from(end).unwrap_or(u8::MAX), body }
+        Self { head, at: 0, end: u8::try_from(end).unwrap_or(u8::MAX), body, unsent: None }
+    }
+
+    /// Counted there until it is written.
+    pub(crate) fn counted(mut self, unsent: &Unsent) -> Self {
+        self.unsent = Some(unsent.add(self.remaining()));
+        self
     }
 
     /// The first `len` bytes, which leave this piece.
@@ -54,7 +63,8 @@ impl Piece {
         let head = usize::from(self.end - self.at).min(len);
         let (at, end) = (self.at, self.at + u8::try_from(head).unwrap_or(u8::MAX));
         self.at = end;
-        Self { head: self.head, at, end, body: self.body.split_to(len - head) }
+        let unsent = self.unsent.as_mut().map(|share| share.split(len));
+        Self { head: self.head, at, end, body: self.body.split_to(len - head), unsent }
     }
 
     fn head(&self) -> &[u8] {

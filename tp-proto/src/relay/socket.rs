@@ -11,13 +11,17 @@ use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tp_core::dial::DialError;
-use tp_core::tunnel::MAX_DATA;
 
 /// Read side of a socket.
 pub trait SocketReader: Send {
-    /// Next piece of the byte stream (at most [`MAX_DATA`] bytes, not empty), or the next datagram. `None`: no more.
-    fn read_chunk(&mut self) -> impl Future<Output = io::Result<Option<Bytes>>> + Send;
-    /// Whether the socket goes on after this error of `read_chunk`: it concerned a datagram that had been sent (ICMP).
+    /// Completes when there is something to read, or an end or an error; holds no buffer meanwhile.
+    fn readable(&mut self) -> impl Future<Output = io::Result<()>> + Send;
+    /// Next piece of the byte stream (at most `most` bytes, not empty), or the next datagram, whole. `None`: no more. An error
+    /// of kind `WouldBlock`: nothing now.
+    fn try_read_chunk(&mut self, most: usize) -> io::Result<Option<Bytes>>;
+    /// Nothing will be read for a while: buffers can go.
+    fn rest(&mut self) {}
+    /// Whether the socket goes on after this error of [`Self::try_read_chunk`]: it concerned a datagram that had been sent (ICMP).
     fn survives(&self, _: &io::Error) -> bool {
         false
     }
@@ -76,25 +80,28 @@ pub fn tcp_halves(stream: TcpStream) -> io::Result<(TcpReader, TcpWriter)> {
 }
 
 impl SocketReader for TcpReader {
-    async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
-        loop {
-            match self.half.readable().now_or_never() {
-                Some(ready) => ready?,
-                None => {
-                    self.buffer = BytesMut::new();
-                    self.half.readable().await?;
-                }
-            }
-            self.buffer.reserve(MAX_DATA);
-            // unlike try_read, this knows that a short read was all there is, and saves the system call that says so
-            let mut room = (&mut self.buffer).limit(MAX_DATA);
-            match self.half.read_buf(&mut room).now_or_never() {
-                Some(Ok(0)) => return Ok(None),
-                Some(Ok(_)) => return Ok(Some(self.buffer.split().freeze())),
-                Some(Err(error)) => return Err(error),
-                None => {}
-            }
+    async fn readable(&mut self) -> io::Result<()> {
+        if let Some(ready) = self.half.readable().now_or_never() {
+            return ready;
         }
+        self.rest();
+        self.half.readable().await
+    }
+
+    fn try_read_chunk(&mut self, most: usize) -> io::Result<Option<Bytes>> {
+        self.buffer.reserve(most);
+        // unlike try_read, this knows that a short read was all there is, and saves the system call that says so
+        let mut room = (&mut self.buffer).limit(most);
+        match self.half.read_buf(&mut room).now_or_never() {
+            Some(Ok(0)) => Ok(None),
+            Some(Ok(_)) => Ok(Some(self.buffer.split().freeze())),
+            Some(Err(error)) => Err(error),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn rest(&mut self) {
+        self.buffer = BytesMut::new();
     }
 
     async fn aborted(&mut self) {
@@ -138,9 +145,7 @@ pub trait DatagramSocket: Send + Sync {
     fn recv(&self, buf: &mut [u8]) -> impl Future<Output = io::Result<usize>> + Send;
     fn send(&self, data: &[u8]) -> impl Future<Output = io::Result<usize>> + Send;
     /// Completes when `recv` has something, so that an idle association needs no buffer.
-    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send {
-        std::future::ready(Ok(()))
-    }
+    fn readable(&self) -> impl Future<Output = io::Result<()>> + Send;
     /// What was received last could not be delivered in the cluster.
     fn undeliverable(&self, _: DialError) {}
 }
@@ -217,13 +222,7 @@ impl Idle {
 }
 
 impl<S: DatagramSocket> SocketReader for Datagrams<S> {
-    async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
-        let receive = async {
-            self.socket.readable().await?;
-            let mut buffer = vec![0; MAX_DATAGRAM];
-            let len = self.socket.recv(&mut buffer).await?;
-            Ok(Bytes::copy_from_slice(&buffer[..len]))
-        };
+    async fn readable(&mut self) -> io::Result<()> {
         let expired = async {
             match &self.idle {
                 Some(idle) => idle.expired().await,
@@ -231,14 +230,19 @@ impl<S: DatagramSocket> SocketReader for Datagrams<S> {
             }
         };
         tokio::select! {
-            received = receive => {
-                if let (Ok(_), Some(idle)) = (&received, &self.idle) {
-                    idle.touch();
-                }
-                received.map(Some)
-            }
+            readable = self.socket.readable() => readable,
             () = expired => Err(io::ErrorKind::TimedOut.into()),
         }
+    }
+
+    fn try_read_chunk(&mut self, _: usize) -> io::Result<Option<Bytes>> {
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        let received = self.socket.recv(&mut buffer).now_or_never();
+        let len = received.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
+        if let Some(idle) = &self.idle {
+            idle.touch();
+        }
+        Ok(Some(Bytes::copy_from_slice(&buffer[..len])))
     }
 
     fn survives(&self, error: &io::Error) -> bool {

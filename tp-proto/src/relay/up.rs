@@ -1,10 +1,12 @@
 //! From the socket to the tunnel.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::{oneshot, watch};
 use tp_core::dial::DialError;
-use tp_core::tunnel::{EofPolicy, Frame, WithheldEof};
+use tp_core::tunnel::{EofPolicy, Frame, MAX_DATA, WithheldEof};
 
 use super::{Heard, SocketReader};
 use crate::stream::{FrameSender, Role};
@@ -17,6 +19,8 @@ pub(super) enum End {
     /// Nothing more will come: the far end has ended its call, or has been closed for long enough.
     NoMoreData,
     SocketReset,
+    /// The far end was reset, and there was no room to say so.
+    TunnelReset,
     /// The far end had closed its socket already; in the cluster this data would have been answered by a reset.
     WroteAfterClose,
 }
@@ -32,21 +36,38 @@ pub(super) async fn run(
     said: oneshot::Sender<()>,
     count: &mut u64,
 ) -> End {
+    let mut closed_heard = heard.clone();
     loop {
         let closed = async {
             // an error means that the other direction has ended; its own result says why
-            if heard.wait_for(|heard| heard.closed).await.is_err() {
+            if closed_heard.wait_for(|heard| heard.closed).await.is_err() {
                 std::future::pending::<()>().await;
             }
             tokio::time::sleep(AFTER_CLOSE).await;
         };
-        let chunk = tokio::select! {
+        tokio::pin!(closed);
+        let readable = tokio::select! {
             biased; // data first: it is what wakes us most of the time
-            chunk = reader.read_chunk() => chunk,
-            () = closed => return End::NoMoreData,
-            () = cancelled(tx.as_mut(), role) => return End::NoMoreData,
+            readable = reader.readable() => readable,
+            () = &mut closed => return End::NoMoreData,
+            end = given_up(tx.as_mut(), role) => return end,
         };
-        match chunk {
+        let room = tokio::select! {
+            biased;
+            room = room(tx.as_mut(), reader) => room,
+            () = closed => return End::NoMoreData,
+        };
+        let most = match room {
+            Room::For(most) => most,
+            Room::SocketReset => return End::SocketReset,
+            Room::PeerGone => return gone(tx.as_mut()),
+        };
+        match readable.and_then(|()| reader.try_read_chunk(most)) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if let Some(tx) = tx {
+                    tx.not_now();
+                }
+            }
             Err(error) if reader.survives(&error) => {
                 // a Telepresence peer has no word for it; an app on UDP copes with silence
                 if let (EofPolicy::HalfClose, Some(tx)) = (policy, tx.as_mut()) {
@@ -62,8 +83,7 @@ pub(super) async fn run(
                 *count += data.len() as u64;
                 let Some(tx) = tx else { return End::NoMoreData };
                 if tx.send(Frame::Normal(data)).await.is_err() {
-                    // the peer ended its call: what it still had to say comes from the other direction
-                    return End::NoMoreData;
+                    return gone(Some(tx));
                 }
             }
         }
@@ -90,17 +110,57 @@ pub(super) async fn run(
         }
     }
     let _ = said.send(());
-    reader.aborted().await;
-    End::SocketReset
+    tokio::select! {
+        () = reader.aborted() => End::SocketReset,
+        () = reset(tx.as_mut()) => End::TunnelReset,
+    }
 }
 
-/// Completes when the opener has cancelled its call: it reads no more, and no data would tell us so if the socket is
-/// silent.
-async fn cancelled(tx: Option<&mut FrameSender>, role: Role) {
-    match tx {
-        Some(tx) if role == Role::Answerer => tx.closed().await,
+enum Room {
+    For(usize),
+    SocketReset,
+    PeerGone,
+}
+
+/// Nothing is read that there is no room for: it would pile up here, where the socket's own peer does not see it.
+async fn room(tx: Option<&mut FrameSender>, reader: &mut impl SocketReader) -> Room {
+    let Some(tx) = tx else { return Room::For(MAX_DATA) };
+    let room = match tx.room(MAX_DATA).now_or_never() {
+        Some(room) => room,
+        None => {
+            reader.rest();
+            tokio::select! {
+                room = tx.room(MAX_DATA) => room,
+                () = reader.aborted() => return Room::SocketReset,
+            }
+        }
+    };
+    room.map_or(Room::PeerGone, Room::For)
+}
+
+/// Completes when the peer's socket was reset, or the opener has cancelled its call: it reads no more, and no data would
+/// tell us so if the socket is silent.
+async fn given_up(tx: Option<&mut FrameSender>, role: Role) -> End {
+    if let Some(tx) = tx {
+        match (tx.given_up().await, role) {
+            (true, _) => return End::TunnelReset,
+            (false, Role::Answerer) => return End::NoMoreData,
+            (false, Role::Opener) => {}
+        }
+    }
+    std::future::pending().await
+}
+
+async fn reset(tx: Option<&mut FrameSender>) {
+    match given_up(tx, Role::Opener).await {
+        End::TunnelReset => {}
         _ => std::future::pending().await,
     }
+}
+
+/// The peer takes no more; what else it had to say comes from the other direction.
+fn gone(tx: Option<&mut FrameSender>) -> End {
+    given_up(tx, Role::Answerer).now_or_never().unwrap_or(End::NoMoreData)
 }
 
 /// Waits until the far end has ended, or has been silent for so long that it may be waiting for us.

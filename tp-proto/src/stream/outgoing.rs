@@ -32,11 +32,11 @@ impl Outgoing {
         }
     }
 
-    /// Ready when the peer has given the stream up, or it has broken.
-    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Ready when the peer has given the stream up, with its reason, or when it has broken.
+    pub(super) fn poll_reset(&mut self, cx: &mut Context<'_>) -> Poll<Option<h2::Reason>> {
         match self {
-            Self::Silent(respond) => respond.poll_reset(cx).map(drop),
-            Self::Open(stream) => stream.poll_reset(cx).map(drop),
+            Self::Silent(respond) => respond.poll_reset(cx).map(Result::ok),
+            Self::Open(stream) => stream.poll_reset(cx).map(Result::ok),
         }
     }
 

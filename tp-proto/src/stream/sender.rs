@@ -3,13 +3,14 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use futures_util::FutureExt;
 use http::HeaderMap;
 use tonic::Status;
 use tp_core::tunnel::Frame;
 
 use super::outgoing::Outgoing;
 use super::{Meter, Role};
-use crate::http2::Piece;
+use crate::http2::{HEAD, LITTLE, Piece, Unsent};
 
 /// Sends frames; dropping it half-closes the gRPC stream (opener) or ends the call (answerer). What was sent before
 /// arrives before.
@@ -22,8 +23,11 @@ pub struct FrameSender {
     /// Of a frame, what there was no room for yet.
     rest: Option<Piece>,
     ended: bool,
+    unsent: Unsent,
     pub(super) meter: Meter,
 }
+
+const SOCKET_RESET: h2::Reason = h2::Reason::CONNECT_ERROR;
 
 /// The peer is gone: nothing can be sent any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -33,7 +37,8 @@ pub struct PeerGone;
 impl FrameSender {
     pub(crate) fn new(stream: impl Into<Outgoing>, role: Role) -> Self {
         let stream = stream.into();
-        Self { stream, role, held: None, rest: None, ended: false, meter: Meter::default() }
+        let (unsent, meter) = (Unsent::default(), Meter::default());
+        Self { stream, role, held: None, rest: None, ended: false, unsent, meter }
     }
 
     /// Answers the call, without a frame.
@@ -49,6 +54,19 @@ impl FrameSender {
     /// Sends what was held back for the next frame, which will not come soon.
     pub async fn say_held(&mut self) -> Result<(), PeerGone> {
         std::future::poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    /// Waits until there is room for data, and says for how many bytes of `most`: in the peer's window, and in what may wait
+    /// for the connection. So nothing needs to be read that could not leave. [`Self::not_now`] if there is nothing.
+    pub async fn room(&mut self, most: usize) -> Result<usize, PeerGone> {
+        std::future::poll_fn(|cx| self.poll_room_for(cx, most)).await
+    }
+
+    /// The room is not needed: other flows may have it.
+    pub fn not_now(&mut self) {
+        if let Ok(stream) = self.stream.open() {
+            stream.reserve_capacity(0);
+        }
     }
 
     /// Waits until there is room for the whole frame. If the future is dropped meanwhile, the rest of the frame goes
@@ -77,6 +95,20 @@ impl FrameSender {
         Poll::Ready(Ok(()))
     }
 
+    fn poll_room_for(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<usize, PeerGone>> {
+        ready!(self.poll_room(cx))?;
+        let most = ready!(self.unsent.poll_more(cx, most));
+        let stream = self.stream.open()?;
+        stream.reserve_capacity(HEAD + most);
+        while stream.capacity() < LITTLE.min(HEAD + most) {
+            match ready!(stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(Err(PeerGone)),
+            }
+        }
+        Poll::Ready(Ok(most.min(stream.capacity() - HEAD)))
+    }
+
     /// After [`Self::poll_room`]: takes a frame, and sends of it what there is room for.
     pub(super) fn start(&mut self, frame: Frame) -> Result<(), PeerGone> {
         self.begin(Piece::message(frame))
@@ -85,7 +117,7 @@ impl FrameSender {
     fn begin(&mut self, piece: Piece) -> Result<(), PeerGone> {
         self.meter.add(piece.remaining());
         self.stream.open()?.reserve_capacity(piece.remaining());
-        self.rest = Some(piece);
+        self.rest = Some(piece.counted(&self.unsent));
         self.push()
     }
 
@@ -112,9 +144,22 @@ impl FrameSender {
         self.end(status);
     }
 
-    /// Completes when the peer no longer takes frames.
-    pub async fn closed(&mut self) {
-        std::future::poll_fn(|cx| self.stream.poll_reset(cx)).await;
+    /// Says that the socket of this side was reset: after what was sent, if that gets on, else by cancelling the call, for
+    /// the reason that HTTP has for it (RFC 9113 §7).
+    pub(crate) fn reset(&mut self, frame: Frame) {
+        let said = match self.room(LITTLE).now_or_never() {
+            Some(_) => self.send(frame).now_or_never(),
+            None => None,
+        };
+        if said.is_none() {
+            self.ended = true;
+            self.stream.reset(SOCKET_RESET);
+        }
+    }
+
+    /// Completes when the peer has given the call up; says whether because its socket was reset.
+    pub async fn given_up(&mut self) -> bool {
+        std::future::poll_fn(|cx| self.stream.poll_reset(cx)).await == Some(SOCKET_RESET)
     }
 
     /// Says that no more frames come.

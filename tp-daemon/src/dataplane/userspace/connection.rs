@@ -132,6 +132,17 @@ impl Connection {
         })
     }
 
+    /// Completes when [`Self::poll_read`] has an answer.
+    pub(super) fn poll_readable(self: &Arc<Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.on_socket(|socket, reset| {
+            if reset || socket.can_recv() || !socket.may_recv() {
+                return Poll::Ready(());
+            }
+            socket.register_recv_waker(cx.waker());
+            Poll::Pending
+        })
+    }
+
     /// The next bytes of the app, as many as there are; `None` at their end.
     pub(super) fn poll_read(
         self: &Arc<Self>,

@@ -5,11 +5,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tp_core::tunnel::MAX_DATA;
 use tp_proto::relay::{SocketReader, SocketWriter};
 
 use crate::dataplane::userspace::association::Association;
@@ -51,8 +50,16 @@ impl Stream {
 }
 
 impl SocketReader for ReadHalf {
-    async fn read_chunk(&mut self) -> io::Result<Option<Bytes>> {
-        poll_fn(|cx| self.0.0.poll_read(cx, MAX_DATA)).await
+    async fn readable(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.0.0.poll_readable(cx)).await;
+        Ok(())
+    }
+
+    fn try_read_chunk(&mut self, most: usize) -> io::Result<Option<Bytes>> {
+        match self.0.0.poll_read(&mut Context::from_waker(Waker::noop()), most) {
+            Poll::Ready(read) => read,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     async fn aborted(&mut self) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::sync::mpsc;
+use tp_core::tunnel::MAX_DATA;
 use tp_core::udp_flows::{Limits, UdpFlows};
 use tp_proto::relay::{SocketReader, SocketWriter};
 
@@ -158,7 +159,10 @@ async fn play(v4: bool, steps: Vec<Step>) {
             Step::Write(len) => {
                 let _ = tokio::time::timeout(at_once, write.write_chunk(Bytes::from(vec![8; len]))).await;
             }
-            Step::Read => drop(tokio::time::timeout(at_once, read.read_chunk()).await),
+            Step::Read => {
+                let _ = tokio::time::timeout(at_once, read.readable()).await;
+                drop(read.try_read_chunk(MAX_DATA));
+            }
             Step::Finish => drop(write.finish().await),
             Step::Abort => write.reset(),
             Step::Time => bench.shared.sweep(),
