@@ -48,7 +48,8 @@ pub async fn run(listen: SocketAddr) -> Result<()> {
     })?;
     // the line that a script waits for
     println!("{}", sink.address);
-    sink.serve(std::future::pending()).await;
+    // on a worker: woken here, each datagram would wait for another thread
+    tokio::spawn(sink.serve(std::future::pending())).await?;
     Ok(())
 }
 

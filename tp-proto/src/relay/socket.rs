@@ -1,5 +1,6 @@
 //! What a relay needs from a socket: chunks in, chunks out, end of data, reset.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -195,6 +196,11 @@ struct Idle {
 /// Largest UDP payload (RFC 768 less the IPv4 header).
 const MAX_DATAGRAM: usize = 65_507;
 
+thread_local! {
+    /// Where datagrams arrive, of which nobody knows the length before: a fresh buffer for each would have to be zeroed.
+    static DATAGRAM: RefCell<Box<[u8]>> = RefCell::new(vec![0; MAX_DATAGRAM].into());
+}
+
 impl<S: DatagramSocket> Datagrams<S> {
     /// Both halves for a relay. `idle`: how long without a datagram either way; `None` if the socket itself decides.
     pub fn halves(socket: S, idle: Option<Duration>) -> (Self, Self) {
@@ -236,13 +242,15 @@ impl<S: DatagramSocket> SocketReader for Datagrams<S> {
     }
 
     fn try_read_chunk(&mut self, _: usize) -> io::Result<Option<Bytes>> {
-        let mut buffer = vec![0; MAX_DATAGRAM];
-        let received = self.socket.recv(&mut buffer).now_or_never();
-        let len = received.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
+        let datagram = DATAGRAM.with_borrow_mut(|buffer| {
+            let received = self.socket.recv(buffer).now_or_never();
+            let len = received.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))?;
+            io::Result::Ok(Bytes::copy_from_slice(&buffer[..len]))
+        })?;
         if let Some(idle) = &self.idle {
             idle.touch();
         }
-        Ok(Some(Bytes::copy_from_slice(&buffer[..len])))
+        Ok(Some(datagram))
     }
 
     fn survives(&self, error: &io::Error) -> bool {
