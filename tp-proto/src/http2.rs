@@ -19,8 +19,7 @@ pub use piece::Piece;
 pub use server::{Answer, serve};
 
 pub(crate) use held::{Flow, Flows};
-pub(crate) use piece::HEAD;
-pub(crate) use unsent::{LITTLE, Unsent};
+pub(crate) use unsent::Unsent;
 
 use tonic::{Code, Status};
 

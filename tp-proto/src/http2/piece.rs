@@ -8,7 +8,7 @@ use tp_core::tunnel::Frame;
 use super::unsent::{Share, Unsent};
 
 /// gRPC prefix (5), protobuf key (1) and length (5 for what 32 bits can say), code of the frame (1).
-pub(crate) const HEAD: usize = 12;
+const HEAD: usize = 12;
 
 /// `TunnelMessage.payload`: field 1, wire type 2.
 const KEY: u8 = 0x0a;

@@ -1,4 +1,4 @@
-//! What has been given to connections and is not written yet: bounded for each flow by [`SEND_BUFFER`](super::SEND_BUFFER),
+//! What has been read to be sent and is not written yet: bounded for each flow by [`SEND_BUFFER`](super::SEND_BUFFER),
 //! and in sum, whichever connections stand still, by [`BUDGET`] and [`LITTLE`] for each flow.
 
 use std::sync::Arc;
@@ -10,9 +10,8 @@ use futures_util::task::AtomicWaker;
 /// Where more than this waits in a process, a flow adds [`LITTLE`] at a time, and only when nothing of its own waits.
 const BUDGET: usize = 64 << 20;
 
-/// Less than this is not worth a message of its own while there is more to say, in bytes. No peer has a window of less than
-/// twice as much, so that more room always comes.
-pub(crate) const LITTLE: usize = 4096;
+/// Enough for a flow to go on, in bytes.
+const LITTLE: usize = 4096;
 
 /// What waits on all connections of this process, in bytes.
 static UNSENT: AtomicUsize = AtomicUsize::new(0);

@@ -3,13 +3,14 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::sync::{oneshot, watch};
 use tp_core::dial::DialError;
 use tp_core::tunnel::{EofPolicy, Frame, MAX_DATA, WithheldEof};
 
 use super::{Heard, SocketReader};
-use crate::stream::{FrameSender, Role};
+use crate::stream::{FrameSender, PeerGone, Role};
 
 /// A socket whose far end has closed altogether gets this long to close as well.
 const AFTER_CLOSE: Duration = Duration::from_secs(10);
@@ -52,22 +53,13 @@ pub(super) async fn run(
             () = &mut closed => return End::NoMoreData,
             end = given_up(tx.as_mut(), role) => return end,
         };
-        let room = tokio::select! {
+        let most = tokio::select! {
             biased;
-            room = room(tx.as_mut(), reader) => room,
+            most = room(tx.as_mut(), reader) => most,
             () = closed => return End::NoMoreData,
         };
-        let most = match room {
-            Room::For(most) => most,
-            Room::SocketReset => return End::SocketReset,
-            Room::PeerGone => return gone(tx.as_mut()),
-        };
         match readable.and_then(|()| reader.try_read_chunk(most)) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                if let Some(tx) = tx {
-                    tx.not_now();
-                }
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if reader.survives(&error) => {
                 // a Telepresence peer has no word for it; an app on UDP copes with silence
                 if let (EofPolicy::HalfClose, Some(tx)) = (policy, tx.as_mut()) {
@@ -82,8 +74,8 @@ pub(super) async fn run(
                 }
                 *count += data.len() as u64;
                 let Some(tx) = tx else { return End::NoMoreData };
-                if tx.send(Frame::Normal(data)).await.is_err() {
-                    return gone(Some(tx));
+                if let Err(end) = send(tx, data, reader).await {
+                    return end;
                 }
             }
         }
@@ -116,26 +108,27 @@ pub(super) async fn run(
     }
 }
 
-enum Room {
-    For(usize),
-    SocketReset,
-    PeerGone,
+/// Where much waits in this process, a socket's data stays in the socket.
+async fn room(tx: Option<&mut FrameSender>, reader: &mut impl SocketReader) -> usize {
+    let Some(tx) = tx else { return MAX_DATA };
+    if let Some(room) = tx.room(MAX_DATA).now_or_never() {
+        return room;
+    }
+    reader.rest();
+    tx.room(MAX_DATA).await
 }
 
-/// Nothing is read that there is no room for: it would pile up here, where the socket's own peer does not see it.
-async fn room(tx: Option<&mut FrameSender>, reader: &mut impl SocketReader) -> Room {
-    let Some(tx) = tx else { return Room::For(MAX_DATA) };
-    let room = match tx.room(MAX_DATA).now_or_never() {
-        Some(room) => room,
-        None => {
-            reader.rest();
-            tokio::select! {
-                room = tx.room(MAX_DATA) => room,
-                () = reader.aborted() => return Room::SocketReset,
-            }
-        }
+/// Also hears of a reset of the socket while its data have to wait.
+async fn send(tx: &mut FrameSender, data: Bytes, reader: &mut impl SocketReader) -> Result<(), End> {
+    let sent = match tx.send(Frame::Normal(data)).now_or_never() {
+        Some(sent) => sent,
+        // the rest of the frame
+        None => tokio::select! {
+            sent = tx.say_held() => sent,
+            () = reader.aborted() => return Err(End::SocketReset),
+        },
     };
-    room.map_or(Room::PeerGone, Room::For)
+    sent.map_err(|PeerGone| gone(Some(tx)))
 }
 
 /// Completes when the peer's socket was reset, or the opener has cancelled its call: it reads no more, and no data would

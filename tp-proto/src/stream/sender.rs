@@ -10,7 +10,7 @@ use tp_core::tunnel::Frame;
 
 use super::outgoing::Outgoing;
 use super::{Meter, Role};
-use crate::http2::{HEAD, LITTLE, Piece, Unsent};
+use crate::http2::{Piece, Unsent};
 
 /// Sends frames; dropping it half-closes the gRPC stream (opener) or ends the call (answerer). What was sent before
 /// arrives before.
@@ -56,17 +56,9 @@ impl FrameSender {
         std::future::poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// Waits until there is room for data, and says for how many bytes of `most`: in the peer's window, and in what may wait
-    /// for the connection. So nothing needs to be read that could not leave. [`Self::not_now`] if there is nothing.
-    pub async fn room(&mut self, most: usize) -> Result<usize, PeerGone> {
-        std::future::poll_fn(|cx| self.poll_room_for(cx, most)).await
-    }
-
-    /// The room is not needed: other flows may have it.
-    pub fn not_now(&mut self) {
-        if let Ok(stream) = self.stream.open() {
-            stream.reserve_capacity(0);
-        }
+    /// How much of `most` may be read to be sent: little, and only once nothing of this flow waits, where much waits in this process.
+    pub(crate) async fn room(&self, most: usize) -> usize {
+        std::future::poll_fn(|cx| self.unsent.poll_more(cx, most)).await
     }
 
     /// Waits until there is room for the whole frame. If the future is dropped meanwhile, the rest of the frame goes
@@ -93,20 +85,6 @@ impl FrameSender {
             self.push()?;
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn poll_room_for(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<Result<usize, PeerGone>> {
-        ready!(self.poll_room(cx))?;
-        let most = ready!(self.unsent.poll_more(cx, most));
-        let stream = self.stream.open()?;
-        stream.reserve_capacity(HEAD + most);
-        while stream.capacity() < LITTLE.min(HEAD + most) {
-            match ready!(stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(PeerGone)),
-            }
-        }
-        Poll::Ready(Ok(most.min(stream.capacity() - HEAD)))
     }
 
     /// After [`Self::poll_room`]: takes a frame, and sends of it what there is room for.
@@ -147,10 +125,7 @@ impl FrameSender {
     /// Says that the socket of this side was reset: after what was sent, if that gets on, else by cancelling the call, for
     /// the reason that HTTP has for it (RFC 9113 §7).
     pub(crate) fn reset(&mut self, frame: Frame) {
-        let said = match self.room(LITTLE).now_or_never() {
-            Some(_) => self.send(frame).now_or_never(),
-            None => None,
-        };
+        let said = self.send(frame).now_or_never();
         if said.is_none() {
             self.ended = true;
             self.stream.reset(SOCKET_RESET);
