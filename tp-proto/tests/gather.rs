@@ -1,6 +1,8 @@
 //! What belongs together, and what many flows have to say in the same moment, leaves in few writes.
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
+#[path = "support/far_end.rs"]
+mod far_end;
 #[path = "support/open.rs"]
 mod open;
 
@@ -12,41 +14,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
+use far_end::FarEnd;
 use open::open;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
-use tonic::body::Body;
-use tp_core::tunnel::{Features, Frame};
-use tp_proto::http2::{Answer, Piece, ReceivedBody, serve};
-use tp_proto::stream::{FrameReceiver, FrameSender, TunnelStream};
+use tp_core::tunnel::Frame;
+use tp_proto::http2::{Piece, serve};
+use tp_proto::stream::TunnelStream;
 
 const FLOWS: usize = 64;
-
-/// Says one word on each stream, on all of them when it is told to.
-#[derive(Clone)]
-struct FarEnd(watch::Receiver<bool>);
-
-impl Answer for FarEnd {
-    fn is_tunnel(&self, _: &Parts) -> bool {
-        true
-    }
-
-    async fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) {
-        let (_, mut tunnel) = TunnelStream::answer(rx, tx, Features::OURS).await.ok().unwrap();
-        tokio::time::sleep(Duration::from_millis(1)).await; // the dial
-        tunnel.tx.send(Frame::DialOk).await.unwrap();
-        self.0.clone().wait_for(|now| *now).await.unwrap();
-        tunnel.tx.send(Frame::Normal(Bytes::from_static(b"word"))).await.unwrap();
-        std::future::pending::<()>().await;
-    }
-
-    async fn call(&self, _: http::Request<ReceivedBody>) -> http::Response<Body> {
-        Status::unimplemented("not needed here").into_http()
-    }
-}
 
 /// Counts the writes that reach the other end.
 struct Counted(DuplexStream, Arc<AtomicUsize>);
@@ -76,6 +53,14 @@ impl AsyncWrite for Counted {
     }
 }
 
+async fn says_a_word(mut tunnel: TunnelStream, mut now: watch::Receiver<bool>) {
+    tokio::time::sleep(Duration::from_millis(1)).await; // the dial
+    tunnel.tx.send(Frame::DialOk).await.unwrap();
+    now.wait_for(|now| *now).await.unwrap();
+    tunnel.tx.send(Frame::Normal(Bytes::from_static(b"word"))).await.unwrap();
+    std::future::pending::<()>().await;
+}
+
 // one worker thread, as the daemon and the manager have on two processors
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sixty_four_words_in_few_writes() {
@@ -83,7 +68,8 @@ async fn sixty_four_words_in_few_writes() {
     let (near, far) = tokio::io::duplex(1 << 20);
     let writes = Arc::new(AtomicUsize::new(0));
     let far = Counted(far, Arc::clone(&writes));
-    tokio::spawn(async move { serve(far, &FarEnd(gate), CancellationToken::new()).await });
+    let far_end = FarEnd(move |_, tunnel| says_a_word(tunnel, gate.clone()));
+    tokio::spawn(async move { serve(far, &far_end, CancellationToken::new()).await });
     let (calls, connection) = h2::client::Builder::new().handshake::<_, Piece>(near).await.unwrap();
     tokio::spawn(connection);
 

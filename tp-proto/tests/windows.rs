@@ -2,6 +2,8 @@
 //! sends all that it is given room for, and sees the windows.
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
+#[path = "support/far_end.rs"]
+mod far_end;
 #[path = "support/open.rs"]
 mod open;
 
@@ -9,42 +11,26 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
+use far_end::FarEnd;
 use h2::SendStream;
 use h2::client::SendRequest;
-use http::request::Parts;
 use open::open;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
-use tonic::body::Body;
-use tp_core::tunnel::{Features, Frame, MAX_DATA};
+use tp_core::tunnel::{Frame, MAX_DATA, StreamInfo};
 use tp_core::window::{BUDGET, FULL, LEAST};
-use tp_proto::http2::{Answer, Piece, ReceivedBody, serve};
+use tp_proto::http2::{Piece, serve};
 use tp_proto::relay::{SocketReader, SocketWriter, relay};
-use tp_proto::stream::{FrameReceiver, FrameSender, TunnelStream};
+use tp_proto::stream::TunnelStream;
 
 /// Destinations with this port read at once, all others when the gate is open.
 const READS: u16 = 1;
 
-/// Relays every stream to a socket that reads only when the gate is open.
-#[derive(Clone)]
-struct FarEnd(watch::Receiver<bool>);
-
-impl Answer for FarEnd {
-    fn is_tunnel(&self, _: &Parts) -> bool {
-        true
-    }
-
-    async fn tunnel(&self, rx: FrameReceiver, tx: FrameSender) {
-        let (info, mut tunnel) = TunnelStream::answer(rx, tx, Features::OURS).await.ok().unwrap();
-        tunnel.tx.send(Frame::DialOk).await.unwrap();
-        let gate = (info.id.destination.0.port() != READS).then(|| self.0.clone());
-        relay(Silent, Gated(gate), tunnel).await;
-    }
-
-    async fn call(&self, _: http::Request<ReceivedBody>) -> http::Response<Body> {
-        Status::unimplemented("not needed here").into_http()
-    }
+/// Relays a stream to a socket that reads only when the gate is open.
+async fn relays(info: StreamInfo, mut tunnel: TunnelStream, gate: watch::Receiver<bool>) {
+    tunnel.tx.send(Frame::DialOk).await.unwrap();
+    let gate = (info.id.destination.0.port() != READS).then_some(gate);
+    relay(Silent, Gated(gate), tunnel).await;
 }
 
 struct Silent;
@@ -84,7 +70,8 @@ type Calls = SendRequest<Piece>;
 
 async fn connect(gate: watch::Receiver<bool>) -> Calls {
     let (near, far) = tokio::io::duplex(1 << 20);
-    tokio::spawn(async move { serve(far, &FarEnd(gate), CancellationToken::new()).await });
+    let far_end = FarEnd(move |info, tunnel| relays(info, tunnel, gate.clone()));
+    tokio::spawn(async move { serve(far, &far_end, CancellationToken::new()).await });
     let (calls, connection) = h2::client::Builder::new()
         .max_send_buffer_size(2 * FULL as usize)
         .handshake::<_, Piece>(near)

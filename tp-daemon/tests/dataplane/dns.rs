@@ -154,7 +154,7 @@ fn another_network_namespace_is_left_alone() {
     site(|site| {
         site.dataplane.attach_dns_hooks().unwrap();
         let before = site.counters().get("dns.redirected");
-        crate::site::in_namespace(|| {
+        crate::namespace::in_namespace(|| {
             let server = UdpSocket::bind("127.0.0.1:53").unwrap();
             let answer = std::thread::spawn(move || {
                 let (_, app) = server.recv_from(&mut [0; 9]).unwrap();

@@ -14,6 +14,8 @@ mod icmp;
 mod loops;
 mod measure;
 mod measure_dataplanes;
+#[path = "../support/namespace.rs"]
+mod namespace;
 mod networks;
 mod path_mtu;
 mod segments;

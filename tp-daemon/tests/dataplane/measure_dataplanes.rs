@@ -16,9 +16,8 @@ use tp_daemon::dataplane::{Choice, Segments};
 
 use crate::far_end::{COUNT, ECHO, POUR, count, echo, pour};
 use crate::measure::{ROUNDS, connect_p50};
-use crate::site::{
-    NETWORKS, USERSPACE, USERSPACE_1500, V4, V6, at, echoes, in_namespace, options, sh, site_of,
-};
+use crate::namespace::in_namespace;
+use crate::site::{NETWORKS, USERSPACE, USERSPACE_1500, V4, V6, at, echoes, options, sh, site_of};
 
 const LONG: Duration = Duration::from_secs(1);
 const ROUND_TRIPS: usize = 5000;

@@ -5,16 +5,15 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::Runtime;
 use tp_daemon::dataplane::{AnyDataplane, Choice, Dataplane, Options, Reach, Segments, prepare};
 
 use crate::far_end::{self, Events};
+use crate::namespace::in_namespace;
 
 /// Addresses routed to the TUN in every test.
 pub(crate) const NETWORKS: [&str; 2] = ["10.96.0.0/16", "fd96::/16"];
@@ -69,30 +68,6 @@ pub(crate) fn site_of(choice: Choice, options: Options, test: impl FnOnce(&Site)
 /// The same for a test that brings a far end of its own.
 pub(crate) fn site_alone(test: impl FnOnce(&Site) + Send + 'static) {
     in_namespace(move || test(&Site::start(Choice::Ebpf, &options())));
-}
-
-/// A test that hangs fails instead of holding up all others; long enough for the emulated machines of tests/kernels.
-const HANGS_AFTER: Duration = Duration::from_secs(300);
-
-/// Runs something in a fresh network namespace; threads and programs it starts are in there too.
-pub(crate) fn in_namespace(work: impl FnOnce() + Send + 'static) {
-    assert!(
-        nix::unistd::geteuid().is_root(),
-        "the dataplane's tests need root: sudo -E cargo test -p tp-daemon"
-    );
-    let (ended, end) = mpsc::channel::<()>();
-    let inside = thread::spawn(move || {
-        let _ended = ended;
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        sh("ip link set lo up");
-        work();
-    });
-    if end.recv_timeout(HANGS_AFTER) == Err(RecvTimeoutError::Timeout) {
-        panic!("the test hangs: nothing ended it in {HANGS_AFTER:?}");
-    }
-    if let Err(panic) = inside.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 pub(crate) fn options() -> Options {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tp_daemon::machine::Watch;
 
-use crate::place::{in_namespace, ip, ip_batch, runtime};
+use crate::namespace::in_namespace;
+use crate::place::{ip, ip_batch, runtime};
 
 /// Longer than the pause that lets changes come together.
 const QUIET: Duration = Duration::from_millis(700);

@@ -4,10 +4,13 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows tests by their attribute, not their helpers")]
 
 mod changes;
+#[path = "../support/namespace.rs"]
+mod namespace;
 mod oracle;
 mod place;
 
-use place::{in_namespace, ip, seen};
+use namespace::in_namespace;
+use place::{ip, seen};
 
 /// Devices and routes of every sort that VPNs, container engines and people make.
 fn furnish() {

@@ -1,27 +1,12 @@
-//! A namespace for one test, and `ip` in it.
+//! `ip` in a test's namespace, and what the daemon sees there.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::thread;
 
 use nix::net::if_::if_indextoname;
-use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::{Builder, Runtime};
 use tp_core::machine::{Machine, RouteKind};
 use tp_daemon::machine;
-
-/// Runs a test in a fresh network namespace; threads and programs it starts are in there too.
-pub(crate) fn in_namespace(test: impl FnOnce() + Send + 'static) {
-    assert!(nix::unistd::geteuid().is_root(), "these tests need root: sudo -E cargo test -p tp-daemon");
-    let inside = thread::spawn(move || {
-        unshare(CloneFlags::CLONE_NEWNET).unwrap();
-        ip("link set lo up");
-        test();
-    });
-    if let Err(panic) = inside.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 pub(crate) fn ip(arguments: &str) {
     let output = Command::new("ip").args(arguments.split_whitespace()).output().unwrap();

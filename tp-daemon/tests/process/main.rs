@@ -8,11 +8,13 @@
 #[expect(dead_code, reason = "the other test's ports are not all used here")]
 mod far_end;
 mod killed;
+#[path = "../support/namespace.rs"]
+#[expect(dead_code, reason = "a thread of its own is what this test cannot have")]
+mod namespace;
 mod unprivileged;
 
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use nix::sched::{CloneFlags, unshare};
 use tp_daemon::dataplane::Options;
 
 fn main() -> ExitCode {
@@ -21,12 +23,7 @@ fn main() -> ExitCode {
         unprivileged::ROLE => unprivileged::run(),
         killed::ROLE => killed::serve(),
         _ => {
-            assert!(
-                nix::unistd::geteuid().is_root(),
-                "the dataplane's tests need root: sudo -E cargo test -p tp-daemon"
-            );
-            unshare(CloneFlags::CLONE_NEWNET).unwrap();
-            output("ip link set lo up");
+            namespace::enter();
             assert!(child(unprivileged::ROLE).wait().unwrap().success(), "{} failed", unprivileged::ROLE);
             killed::test();
             println!("2 process tests passed");

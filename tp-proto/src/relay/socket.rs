@@ -17,16 +17,17 @@ use tp_core::dial::DialError;
 pub trait SocketReader: Send {
     /// Completes when there is something to read, or an end or an error; holds no buffer meanwhile.
     fn readable(&mut self) -> impl Future<Output = io::Result<()>> + Send;
-    /// Next piece of the byte stream (at most `most` bytes, not empty), or the next datagram, whole. `None`: no more. An error
-    /// of kind `WouldBlock`: nothing now.
+    /// Next piece of the byte stream (at most `most` bytes, not empty), or the next datagram, whole. `None`: no more. An
+    /// error of kind `WouldBlock`: nothing now.
     fn try_read_chunk(&mut self, most: usize) -> io::Result<Option<Bytes>>;
     /// Nothing will be read for a while: buffers can go.
     fn rest(&mut self) {}
-    /// Whether the socket goes on after this error of [`Self::try_read_chunk`]: it concerned a datagram that had been sent (ICMP).
+    /// Whether the socket goes on after this error of [`Self::try_read_chunk`]: it concerned a datagram that had been
+    /// sent (ICMP).
     fn survives(&self, _: &io::Error) -> bool {
         false
     }
-    /// After the end of its data: completes if the socket is reset.
+    /// Completes if the socket is reset. Asked when nothing is read: after the end of its data, or for want of room.
     fn aborted(&mut self) -> impl Future<Output = ()> + Send;
 }
 

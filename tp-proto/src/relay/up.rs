@@ -55,7 +55,10 @@ pub(super) async fn run(
         };
         let most = tokio::select! {
             biased;
-            most = room(tx.as_mut(), reader) => most,
+            most = room(tx.as_mut(), reader) => match most {
+                Ok(most) => most,
+                Err(end) => return end,
+            },
             () = closed => return End::NoMoreData,
         };
         match readable.and_then(|()| reader.try_read_chunk(most)) {
@@ -109,13 +112,16 @@ pub(super) async fn run(
 }
 
 /// Where much waits in this process, a socket's data stays in the socket.
-async fn room(tx: Option<&mut FrameSender>, reader: &mut impl SocketReader) -> usize {
-    let Some(tx) = tx else { return MAX_DATA };
+async fn room(tx: Option<&mut FrameSender>, reader: &mut impl SocketReader) -> Result<usize, End> {
+    let Some(tx) = tx else { return Ok(MAX_DATA) };
     if let Some(room) = tx.room(MAX_DATA).now_or_never() {
-        return room;
+        return Ok(room);
     }
     reader.rest();
-    tx.room(MAX_DATA).await
+    tokio::select! {
+        room = tx.room(MAX_DATA) => Ok(room),
+        () = reader.aborted() => Err(End::SocketReset),
+    }
 }
 
 /// Also hears of a reset of the socket while its data have to wait.
@@ -128,7 +134,7 @@ async fn send(tx: &mut FrameSender, data: Bytes, reader: &mut impl SocketReader)
             () = reader.aborted() => return Err(End::SocketReset),
         },
     };
-    sent.map_err(|PeerGone| gone(Some(tx)))
+    sent.map_err(|PeerGone| gone(tx))
 }
 
 /// Completes when the peer's socket was reset, or the opener has cancelled its call: it reads no more, and no data would
@@ -144,16 +150,22 @@ async fn given_up(tx: Option<&mut FrameSender>, role: Role) -> End {
     std::future::pending().await
 }
 
+/// Completes only when the peer's socket was reset.
 async fn reset(tx: Option<&mut FrameSender>) {
-    match given_up(tx, Role::Opener).await {
-        End::TunnelReset => {}
-        _ => std::future::pending().await,
+    if let Some(tx) = tx
+        && tx.given_up().await
+    {
+        return;
     }
+    std::future::pending::<()>().await;
 }
 
 /// The peer takes no more; what else it had to say comes from the other direction.
-fn gone(tx: Option<&mut FrameSender>) -> End {
-    given_up(tx, Role::Answerer).now_or_never().unwrap_or(End::NoMoreData)
+fn gone(tx: &mut FrameSender) -> End {
+    match tx.given_up().now_or_never() {
+        Some(true) => End::TunnelReset,
+        Some(false) | None => End::NoMoreData,
+    }
 }
 
 /// Waits until the far end has ended, or has been silent for so long that it may be waiting for us.

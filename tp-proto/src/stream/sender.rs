@@ -12,6 +12,9 @@ use super::outgoing::Outgoing;
 use super::{Meter, Role};
 use crate::http2::{Piece, Unsent};
 
+/// A call is cancelled for this reason when a socket was reset and no frame can say so any more (RFC 9113 §7).
+const SOCKET_RESET: h2::Reason = h2::Reason::CONNECT_ERROR;
+
 /// Sends frames; dropping it half-closes the gRPC stream (opener) or ends the call (answerer). What was sent before
 /// arrives before.
 #[derive(Debug)]
@@ -26,8 +29,6 @@ pub struct FrameSender {
     unsent: Unsent,
     pub(super) meter: Meter,
 }
-
-const SOCKET_RESET: h2::Reason = h2::Reason::CONNECT_ERROR;
 
 /// The peer is gone: nothing can be sent any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -56,7 +57,8 @@ impl FrameSender {
         std::future::poll_fn(|cx| self.poll_room(cx)).await
     }
 
-    /// How much of `most` may be read to be sent: little, and only once nothing of this flow waits, where much waits in this process.
+    /// How many bytes of `most` may be read to be sent. Where much waits in this process: few, and only once nothing of
+    /// this flow waits.
     pub(crate) async fn room(&self, most: usize) -> usize {
         std::future::poll_fn(|cx| self.unsent.poll_more(cx, most)).await
     }
@@ -122,8 +124,7 @@ impl FrameSender {
         self.end(status);
     }
 
-    /// Says that the socket of this side was reset: after what was sent, if that gets on, else by cancelling the call, for
-    /// the reason that HTTP has for it (RFC 9113 §7).
+    /// Says that the socket of this side was reset: after what was sent, if that gets on, else by cancelling the call.
     pub(crate) fn reset(&mut self, frame: Frame) {
         let said = self.send(frame).now_or_never();
         if said.is_none() {
