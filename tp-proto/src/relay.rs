@@ -8,6 +8,7 @@ mod down;
 mod socket;
 mod up;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -51,6 +52,28 @@ struct Heard {
     closed: bool,
 }
 
+/// Set while the direction towards the socket waits for the socket, or is over: the other one hears of a reset of the far
+/// end in its place. Nobody is woken by a change: both are one task, and `down` is polled first.
+#[derive(Debug, Default)]
+struct Deaf(AtomicBool);
+
+impl Deaf {
+    fn set(&self, deaf: bool) {
+        self.0.store(deaf, Ordering::Relaxed);
+    }
+
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Which end of the tunnel stream this is, and what the two ends can say to each other.
+#[derive(Clone, Copy, Debug)]
+struct Side {
+    role: Role,
+    policy: EofPolicy,
+}
+
 /// Relays until both directions have ended. Dropping the future closes both ends.
 pub async fn relay(
     mut reader: impl SocketReader,
@@ -58,7 +81,7 @@ pub async fn relay(
     tunnel: TunnelStream,
 ) -> Report {
     let TunnelStream { tx, mut rx, features, role } = tunnel;
-    let policy = EofPolicy::for_features(features);
+    let side = Side { role, policy: EofPolicy::for_features(features) };
     let (heard_tx, heard) =
         watch::channel(Heard { last: Instant::now(), no_more_data: false, closed: false });
     let mut report = Report { to_tunnel: 0, to_socket: 0, ending: Ending::Closed };
@@ -66,8 +89,9 @@ pub async fn relay(
     {
         let (said_tx, mut said) = oneshot::channel();
         let mut no_more_data = heard.clone();
-        let up = up::run(&mut reader, &mut tx, role, policy, heard, said_tx, &mut report.to_tunnel);
-        let down = down::run(&mut rx, &mut writer, role, policy, heard_tx, &mut report.to_socket);
+        let deaf = Deaf::default();
+        let up = up::run(&mut reader, &mut tx, side, heard, &deaf, said_tx, &mut report.to_tunnel);
+        let down = down::run(&mut rx, &mut writer, side, heard_tx, &deaf, &mut report.to_socket);
         tokio::pin!(up, down);
         // Each direction ends by saying so, or by ending its future; both stay to hear of a late reset meanwhile.
         let (mut up_said, mut up_over, mut down_said, mut down_over) = (false, false, false, false);
@@ -76,22 +100,22 @@ pub async fn relay(
                 biased; // cheaper than a fair choice, and nothing here is ready again and again
                 _ = &mut said, if !up_said && !up_over => up_said = true,
                 _ = no_more_data.wait_for(|heard| heard.no_more_data), if !down_said && !down_over => down_said = true,
+                end = &mut down, if !down_over => match end { // before `up`, which looks whether it is deaf
+                    down::End::Closed => down_over = true,
+                    down::End::SocketReset => { report.ending = Ending::SocketReset; break }
+                    down::End::TunnelReset => { report.ending = Ending::TunnelReset; break }
+                },
                 end = &mut up, if !up_over => match end {
                     up::End::NoMoreData => up_over = true,
                     up::End::SocketReset => { report.ending = Ending::SocketReset; break }
                     up::End::TunnelReset | up::End::WroteAfterClose => { report.ending = Ending::TunnelReset; break }
-                },
-                end = &mut down, if !down_over => match end {
-                    down::End::Closed => down_over = true,
-                    down::End::SocketReset => { report.ending = Ending::SocketReset; break }
-                    down::End::TunnelReset => { report.ending = Ending::TunnelReset; break }
                 },
             }
         }
     }
     match report.ending {
         Ending::Closed => {}
-        Ending::SocketReset => say_reset(tx.as_mut(), policy),
+        Ending::SocketReset => say_reset(tx.as_mut(), side.policy),
         Ending::TunnelReset => writer.reset(),
     }
     drop(tx);

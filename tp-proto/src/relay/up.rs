@@ -1,6 +1,7 @@
 //! From the socket to the tunnel.
 
 use std::io::ErrorKind;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tp_core::dial::DialError;
 use tp_core::tunnel::{EofPolicy, Frame, MAX_DATA, WithheldEof};
 
-use super::{Heard, SocketReader};
+use super::{Deaf, Heard, Side, SocketReader};
 use crate::stream::{FrameSender, PeerGone, Role};
 
 /// A socket whose far end has closed altogether gets this long to close as well.
@@ -31,9 +32,9 @@ pub(super) enum End {
 pub(super) async fn run(
     reader: &mut impl SocketReader,
     tx: &mut Option<FrameSender>,
-    role: Role,
-    policy: EofPolicy,
+    side: Side,
     mut heard: watch::Receiver<Heard>,
+    deaf: &Deaf,
     said: oneshot::Sender<()>,
     count: &mut u64,
 ) -> End {
@@ -51,7 +52,7 @@ pub(super) async fn run(
             biased; // data first: it is what wakes us most of the time
             readable = reader.readable() => readable,
             () = &mut closed => return End::NoMoreData,
-            end = given_up(tx.as_mut(), role) => return end,
+            end = given_up(tx.as_mut(), side.role, deaf) => return end,
         };
         let most = tokio::select! {
             biased;
@@ -65,7 +66,7 @@ pub(super) async fn run(
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) if reader.survives(&error) => {
                 // a Telepresence peer has no word for it; an app on UDP copes with silence
-                if let (EofPolicy::HalfClose, Some(tx)) = (policy, tx.as_mut()) {
+                if let (EofPolicy::HalfClose, Some(tx)) = (side.policy, tx.as_mut()) {
                     let _ = tx.send(Frame::DialError(DialError::from_io(&error), error.to_string())).await;
                 }
             }
@@ -83,14 +84,14 @@ pub(super) async fn run(
             }
         }
     }
-    match policy {
+    match side.policy {
         EofPolicy::HalfClose => {
             if let Some(tx) = tx {
                 let _ = tx.send(Frame::HalfClose).await;
             }
         }
         EofPolicy::Withhold => {
-            match role {
+            match side.role {
                 Role::Opener => {
                     withhold(&mut heard).await;
                     *tx = None; // half-closes the gRPC call
@@ -138,9 +139,10 @@ async fn send(tx: &mut FrameSender, data: Bytes, reader: &mut impl SocketReader)
 }
 
 /// Completes when the peer's socket was reset, or the opener has cancelled its call: it reads no more, and no data would
-/// tell us so if the socket is silent.
-async fn given_up(tx: Option<&mut FrameSender>, role: Role) -> End {
+/// tell us so if the socket is silent. Only while the other direction is deaf: each frame that leaves wakes who asks here.
+async fn given_up(tx: Option<&mut FrameSender>, role: Role, deaf: &Deaf) -> End {
     if let Some(tx) = tx {
+        std::future::poll_fn(|_| if deaf.is() { Poll::Ready(()) } else { Poll::Pending }).await;
         match (tx.given_up().await, role) {
             (true, _) => return End::TunnelReset,
             (false, Role::Answerer) => return End::NoMoreData,
