@@ -19,6 +19,7 @@ mod session;
 mod subjects;
 mod svg;
 mod table;
+mod telepresence;
 #[cfg(test)]
 mod tests;
 mod veth;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Build the programs we test ourselves against, from the Go module proxy, into the cache's tools: `helm`, and Telepresence's
 # traffic-manager `tp2-traffic` with its chart and an image archive. Idempotent; nothing of it is part of the project.
-#   peers.sh [helm|telepresence]...        (default: both)
+#   peers.sh [helm|telepresence|client]...        (default: the first two)
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd); . "$HERE/env.sh"
 TOOLS=${TP_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tp/tools}
@@ -43,6 +43,20 @@ telepresence() {
   printf '\nversion: %s\nappVersion: %s\n' "${TELEPRESENCE_VERSION#v}" "${TELEPRESENCE_VERSION#v}" >>"$TOOLS/charts/telepresence/Chart.yaml"
   mkimage -o "$image" -ref "lab.local/tel2:${TELEPRESENCE_VERSION#v}" -entrypoint /traffic -dir /tmp "$TOOLS/bin/tp2-traffic:/traffic:755" >/dev/null
   done_with telepresence "$stamp"
+}
+
+# Its client, for the benchmark alone.
+client() {
+  local module=github.com/telepresenceio/telepresence dir
+  have client "$TOOLS/bin/telepresence" $TELEPRESENCE_VERSION && return
+  telepresence
+  cd "$TOOLS/src/telepresence"
+  # its own sums, so that nobody has to be asked for those of what only the client needs
+  dir=$(go list -m -mod=mod -f '{{.Dir}}' "$module/v2")
+  sort -u -o go.sum go.sum "$dir/go.sum"
+  GOFLAGS="$GOFLAGS -mod=mod" $NICE go build -p 2 -trimpath \
+    -ldflags "-s -w -X $module/v2/pkg/version.Version=$TELEPRESENCE_VERSION" -o "$TOOLS/bin/telepresence" "$module/v2/cmd/telepresence"
+  done_with client $TELEPRESENCE_VERSION
 }
 
 [ $# -gt 0 ] || set -- helm telepresence

@@ -13,11 +13,12 @@ use super::programs::Programs;
 use super::run::Run;
 use super::session::Session;
 use super::subjects::{self, Site, Subject};
+use super::telepresence;
 use crate::{machine, sh};
 
 pub(crate) const NAME: &str = "kube";
 /// In the order of their turns.
-pub(crate) const SUBJECTS: [&str; 4] = ["raw", "port-forward", "userspace", "ebpf"];
+pub(crate) const SUBJECTS: [&str; 5] = ["raw", "port-forward", telepresence::NAME, "userspace", "ebpf"];
 
 /// The instance's name: it stands beside any other.
 const LAB: &str = "tpbench";
@@ -88,6 +89,8 @@ pub(crate) fn site(
     ask("wait --for=condition=Ready pod/sink --timeout=60s")?;
     let pod = ask("get pod/sink -o jsonpath={.status.podIP}")?;
     let target = format!("{}:9000", pod.trim());
+    let peer = wanted(telepresence::NAME) && lab.telepresence(&admin_place, run);
+    let wanted = |name: &str| wanted(name) && (peer || name != telepresence::NAME);
     let way = lab.processes(&["kube-apiserver", "kubelet", "containerd"])?;
 
     let make = |n, name| {
@@ -106,10 +109,15 @@ pub(crate) fn site(
                 .server("kubectl", server)
                 .roles(&way));
         }
+        if name == telepresence::NAME {
+            let subject = telepresence::connect(workstation, &kubeconfig, &target)?;
+            let subject = subject.udp(SINK_NAME).roles(&way);
+            return Ok(subject.roles(&lab.processes(&[telepresence::MANAGER])?));
+        }
         let words = ["--kubeconfig", &kubeconfig.display().to_string(), "--dataplane", name];
         let session = Session::connect(&workstation, programs, words.map(str::to_owned).to_vec())?;
         let subject = Subject::on(name, workstation, &target).udp(SINK_NAME).session(session);
-        Ok(subject.roles(&way).roles(&lab.manager()?))
+        Ok(subject.roles(&way).roles(&[("manager", lab.manager()?)]))
     };
     let subjects = subjects::wanted(NAME, &SUBJECTS, wanted, run, make);
     Ok(Site {
@@ -165,8 +173,12 @@ impl Lab {
         make.arg(format!("{program}:/tp-traffic:755"));
         make.args(libraries(&listed).map(|file| format!("{file}:{file}:755")));
         sh::read(&mut make)?;
+        self.load(Path::new(&archive))
+    }
+
+    fn load(&self, archive: &Path) -> Result<()> {
         let mut load = Command::new(self.scripts.join("load-image"));
-        sh::read(load.arg(&archive).env("LAB", LAB).env("KL", &self.cache)).map(drop)
+        sh::read(load.arg(archive).env("LAB", LAB).env("KL", &self.cache)).map(drop)
     }
 
     /// Processes of the node by these names.
@@ -179,14 +191,27 @@ impl Lab {
         names.iter().map(find).collect()
     }
 
-    fn manager(&self) -> Result<Vec<(&'static str, u32)>> {
-        let all = self.descendants()?;
-        let is_manager = |pid: &&u32| {
-            let line = proc::command_line(**pid);
+    /// Whether Telepresence's manager is there.
+    fn telepresence(&self, admin: &Place, run: &mut Run) -> bool {
+        let install = || {
+            telepresence::build(&self.scripts)?;
+            self.load(&telepresence::image())?;
+            telepresence::install(admin)
+        };
+        let installed = install();
+        if let Err(error) = &installed {
+            run.fail(format!("{NAME}, {}: {error:#}", telepresence::NAME));
+        }
+        installed.is_ok()
+    }
+
+    /// The manager of ours: its program is the sink's too.
+    fn manager(&self) -> Result<u32> {
+        let is_manager = |pid: &u32| {
+            let line = proc::command_line(*pid);
             line.contains("tp-traffic") && line.contains(" manager")
         };
-        let pid = all.iter().find(is_manager).context("no manager on the node")?;
-        Ok(vec![("manager", *pid)])
+        self.descendants()?.into_iter().find(is_manager).context("no manager on the node")
     }
 
     fn descendants(&self) -> Result<Vec<u32>> {
