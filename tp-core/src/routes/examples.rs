@@ -239,6 +239,25 @@ fn a_rule_that_asks_a_table_for_one_network_is_a_route_to_it() {
     assert_eq!(routed(&allowed), [("10.130.0.0/16".to_owned(), vec![MAIN, 100])]);
 }
 
+/// A kill switch: everybody but one user by the VPN, and whom no rule before has served is refused. Our route in the VPN's
+/// table is found by the first rule, which passes over what is there without us, also for that user.
+#[test]
+fn a_route_of_ours_may_win_by_a_rule_before_the_one_that_asks_for_it() {
+    let mut machine = laptop();
+    let vpn = add_link(&mut machine, "vpn0", "tun");
+    add(&mut machine, 100, "0.0.0.0/0", RouteKind::Unicast, Some(vpn));
+    let rule = Rule::lookup(false, 90, 100);
+    machine.rules.extend([
+        Rule { suppress_prefix_length: Some(0), ..rule.clone() },
+        Rule { uids: Some((1000, 1000)), invert: true, ..rule },
+        Rule { action: RuleAction::Prohibit, ..Rule::lookup(false, 109, MAIN) },
+    ]);
+    let plan = planned(&cluster(), &strict(), &machine);
+    assert_eq!(plan.conflicts, []);
+    let tables = vec![MAIN, 100];
+    assert_eq!(routed(&plan), ["10.130.0.0/16", "10.132.0.0/16"].map(|net| (net.to_owned(), tables.clone())));
+}
+
 /// A user's own VPN, a router's rules, a VRF.
 #[test]
 fn rules_for_some_and_rules_for_others() {

@@ -106,14 +106,19 @@ fn is_winnable(input: &Input, ip: IpAddr) -> bool {
     let mut tables = vec![MAIN];
     loop {
         let after = with(&input.machine, &[Placed { network: host, tables: tables.clone() }]);
-        let lost = ordinary(input.v6).into_iter().find(|packet| !is_ours(&after, ip, *packet));
-        let Some(packet) = lost else { return !input.machine.routes.iter().any(in_main) };
-        match lookup(&after, ip, packet, |_, _| false) {
-            Outcome::Route(number) if !tables.contains(&after.routes[number].table) => {
-                tables.push(after.routes[number].table);
-            }
-            _ => return false,
+        let mut lost =
+            ordinary(input.v6).into_iter().filter(|packet| !is_ours(&after, ip, *packet)).peekable();
+        if lost.peek().is_none() {
+            return !input.machine.routes.iter().any(in_main);
         }
+        let table = lost.find_map(|packet| match lookup(&after, ip, packet, |_, _| false) {
+            Outcome::Route(number) => {
+                Some(after.routes[number].table).filter(|table| !tables.contains(table))
+            }
+            _ => None,
+        });
+        let Some(table) = table else { return false };
+        tables.push(table);
         if tables.contains(&LOCAL) {
             return false;
         }

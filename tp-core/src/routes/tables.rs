@@ -118,6 +118,19 @@ impl Tables {
     /// What it takes that every ordinary packet to the addresses of a block around `ip`, `length` long, takes our
     /// route; or who cannot be beaten.
     pub(super) fn winning(&self, ip: IpAddr, length: u8) -> Result<Winning, Holder<'_>> {
+        let mut ours = Vec::new();
+        loop {
+            let before = ours.len();
+            let won = self.winning_with(&mut ours, ip, length);
+            // a rule that passes over what its table has today may find our route there, meant for a later rule
+            if won.is_ok() || ours.len() == before {
+                return won;
+            }
+        }
+    }
+
+    /// The same if there are routes of ours in these tables. Adds those that it takes besides.
+    fn winning_with(&self, ours: &mut Vec<u32>, ip: IpAddr, length: u8) -> Result<Winning, Holder<'_>> {
         // also for packets that are not ordinary, such as a container's: they ask `main`
         let mut winning = Winning { tables: vec![MAIN], min_length: 1 };
         let mut beat = |route: Option<&Route>| {
@@ -125,7 +138,7 @@ impl Tables {
             winning.min_length = winning.min_length.max(needed);
         };
         beat(self.best(MAIN, ip));
-        let (mut tables, mut unbeaten, mut hardest) = (Vec::new(), None, self.best(MAIN, ip));
+        let (mut unbeaten, mut hardest) = (None, self.best(MAIN, ip));
         let mut suppressed = 0;
         let ended = self.walk(ip, |rule, certain| {
             let over = if certain { Then::Stop } else { Then::Continue };
@@ -148,8 +161,14 @@ impl Tables {
                 suppressed = suppressed.max(needed);
                 return over;
             }
-            let Some(route) = self.best(table, ip).filter(|route| !is_passed_over(route, rule)) else {
-                return Then::Continue;
+            let best = self.best(table, ip);
+            let Some(route) = best.filter(|route| !is_passed_over(route, rule)) else {
+                if is_futile || !ours.contains(&table) {
+                    return Then::Continue;
+                }
+                suppressed = suppressed.max(needed);
+                beat(best);
+                return over;
             };
             if table == LOCAL {
                 // never ours: what the machine itself answers to
@@ -159,8 +178,8 @@ impl Tables {
             if !is_futile {
                 suppressed = suppressed.max(needed);
             }
-            if !tables.contains(&table) {
-                tables.push(table);
+            if !ours.contains(&table) {
+                ours.push(table);
             }
             beat(Some(route));
             if hardest.is_none_or(|hardest| hardest.network.prefix_len() < route.network.prefix_len()) {
@@ -178,7 +197,7 @@ impl Tables {
         if winning.min_length > everything(ip).max_prefix_len() {
             return Err(hardest.map_or(Holder::Nobody, |route| Holder::Route(route, route.network.trunc())));
         }
-        winning.tables.extend(tables);
+        winning.tables.extend(ours.iter());
         Ok(winning)
     }
 
