@@ -52,8 +52,8 @@ struct Heard {
     closed: bool,
 }
 
-/// Set while the direction towards the socket waits for the socket, or is over: the other one hears of a reset of the far
-/// end in its place. Nobody is woken by a change: both are one task, and `down` is polled first.
+/// Set while the direction towards the socket writes to it, or is over: the other one hears of a reset of the far end in its
+/// place. Nobody is woken by a change, and a write that does not wait is not seen: both are one task, `down` is polled first.
 #[derive(Debug, Default)]
 struct Deaf(AtomicBool);
 
@@ -101,7 +101,7 @@ pub async fn relay(
                 _ = &mut said, if !up_said && !up_over => up_said = true,
                 _ = no_more_data.wait_for(|heard| heard.no_more_data), if !down_said && !down_over => down_said = true,
                 end = &mut down, if !down_over => match end { // before `up`, which looks whether it is deaf
-                    down::End::Closed => down_over = true,
+                    down::End::Closed => { deaf.set(true); down_over = true }
                     down::End::SocketReset => { report.ending = Ending::SocketReset; break }
                     down::End::TunnelReset => { report.ending = Ending::TunnelReset; break }
                 },

@@ -6,6 +6,7 @@ set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd); . "$HERE/env.sh"
 TOOLS=${TP_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/tp/tools}
 HELM_VERSION=v3.16.4
+TELEPRESENCE=github.com/telepresenceio/telepresence
 TELEPRESENCE_VERSION=v2.20.2
 export GOCACHE=${KL_GOCACHE:-$KL/gocache} GOFLAGS="-buildvcs=false" CGO_ENABLED=0
 NICE="nice -n 15"
@@ -24,19 +25,18 @@ helm() {
 # requires, and the published rpc module.
 telepresence() {
   local stamp; stamp="$TELEPRESENCE_VERSION $(cksum <"$HERE/peers.sh")"
-  local image=$TOOLS/images/telepresence.tar module=github.com/telepresenceio/telepresence
+  local image=$TOOLS/images/telepresence.tar
   have telepresence "$image" "$stamp" && return
   local src=$TOOLS/src/telepresence json mod dir
   mkdir -p "$src"; cd "$src"
   printf 'module peer\ngo 1.23.1\n' >go.mod; rm -f go.sum
-  json=$(go mod download -json "$module/v2@$TELEPRESENCE_VERSION")
+  json=$(go mod download -json "$TELEPRESENCE/v2@$TELEPRESENCE_VERSION")
   mod=$(sed -n 's/.*"GoMod": "\(.*\)",/\1/p' <<<"$json"); dir=$(sed -n 's/.*"Dir": "\(.*\)",/\1/p' <<<"$json")
   { echo "module peer"; grep -E '^go ' "$mod"
     awk '/^require \(/{p=1} p{print} /^\)/{p=0}' "$mod"
-    echo "require $module/v2 $TELEPRESENCE_VERSION"
-    echo "replace $module/rpc/v2 => $module/rpc/v2 $TELEPRESENCE_VERSION"; } >go.mod
-  GOFLAGS="$GOFLAGS -mod=mod" $NICE go build -p 2 -trimpath \
-    -ldflags "-s -w -X $module/v2/pkg/version.Version=$TELEPRESENCE_VERSION" -o "$TOOLS/bin/tp2-traffic" "$module/v2/cmd/traffic"
+    echo "require $TELEPRESENCE/v2 $TELEPRESENCE_VERSION"
+    echo "replace $TELEPRESENCE/rpc/v2 => $TELEPRESENCE/rpc/v2 $TELEPRESENCE_VERSION"; } >go.mod
+  telepresence_program traffic tp2-traffic
   # the module's chart has no version and may lack what its release script adds: completed here
   rm -rf "$TOOLS/charts/telepresence"; cp -r "$dir/charts/telepresence" "$TOOLS/charts/"; chmod -R u+w "$TOOLS/charts"
   sed -i "/^version:/d; /^appVersion:/d" "$TOOLS/charts/telepresence/Chart.yaml"
@@ -45,17 +45,22 @@ telepresence() {
   done_with telepresence "$stamp"
 }
 
+# One of the module's programs, under this name.
+telepresence_program() {
+  GOFLAGS="$GOFLAGS -mod=mod" $NICE go build -p 2 -trimpath \
+    -ldflags "-s -w -X $TELEPRESENCE/v2/pkg/version.Version=$TELEPRESENCE_VERSION" -o "$TOOLS/bin/$2" "$TELEPRESENCE/v2/cmd/$1"
+}
+
 # Its client, for the benchmark alone.
 client() {
-  local module=github.com/telepresenceio/telepresence dir
+  local dir
   have client "$TOOLS/bin/telepresence" $TELEPRESENCE_VERSION && return
   telepresence
   cd "$TOOLS/src/telepresence"
   # its own sums, so that nobody has to be asked for those of what only the client needs
-  dir=$(go list -m -mod=mod -f '{{.Dir}}' "$module/v2")
+  dir=$(go list -m -mod=mod -f '{{.Dir}}' "$TELEPRESENCE/v2")
   sort -u -o go.sum go.sum "$dir/go.sum"
-  GOFLAGS="$GOFLAGS -mod=mod" $NICE go build -p 2 -trimpath \
-    -ldflags "-s -w -X $module/v2/pkg/version.Version=$TELEPRESENCE_VERSION" -o "$TOOLS/bin/telepresence" "$module/v2/cmd/telepresence"
+  telepresence_program telepresence telepresence
   done_with client $TELEPRESENCE_VERSION
 }
 

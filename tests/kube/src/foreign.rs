@@ -70,6 +70,7 @@ fn install(site: &Kube) -> Result<()> {
     lab.load_image(&image)?;
     let (helm, chart) =
         (lab.peer("bin/helm").display().to_string(), lab.peer("charts/telepresence").display().to_string());
+    let values = format!("{}/lab/telepresence.yaml", env!("CARGO_MANIFEST_DIR"));
     let kubeconfig = site.workstation().dir().join("kubeconfig").display().to_string();
     let mut words = vec![
         helm.as_str(),
@@ -82,16 +83,7 @@ fn install(site: &Kube) -> Result<()> {
         &chart,
     ];
     words.extend(["--create-namespace", "--wait", "--timeout", "90s"]);
-    // a container without privileges may not bind 443 under this container runtime
-    words.extend(["--set", "agentInjector.webhook.port=8443"]);
-    words.extend([
-        "--set",
-        "image.registry=lab.local",
-        "--set",
-        "image.pullPolicy=Never",
-        "--set",
-        "image.tag=2.20.2",
-    ]);
+    words.extend(["-f", &values]);
     site.app().succeed(&words)?;
     // a new Telepresence manager learns the pods' networks only after a while
     site.ensure_connected()?;

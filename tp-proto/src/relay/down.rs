@@ -1,11 +1,7 @@
 //! From the tunnel to the socket.
 
-use std::io;
-use std::pin::pin;
 use std::time::Instant;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
 use tokio::sync::watch;
 use tp_core::tunnel::{EofPolicy, Frame};
 
@@ -30,19 +26,6 @@ pub(super) async fn run(
     deaf: &Deaf,
     count: &mut u64,
 ) -> End {
-    let end = listen(rx, writer, side, &heard, deaf, count).await;
-    deaf.set(true);
-    end
-}
-
-async fn listen(
-    rx: &mut FrameReceiver,
-    writer: &mut impl SocketWriter,
-    side: Side,
-    heard: &watch::Sender<Heard>,
-    deaf: &Deaf,
-    count: &mut u64,
-) -> End {
     loop {
         match rx.recv().await {
             Ok(Some(Frame::Normal(data))) => {
@@ -50,9 +33,11 @@ async fn listen(
                     heard.send_modify(|heard| heard.last = Instant::now());
                 }
                 *count += data.len() as u64;
-                if rx.using(write(writer, data, deaf)).await.is_err() {
+                deaf.set(true);
+                if rx.using(writer.write_chunk(data)).await.is_err() {
                     return End::SocketReset;
                 }
+                deaf.set(false);
             }
             // go on listening: the far end may still be reset by what we send
             Ok(Some(Frame::HalfClose)) => {
@@ -61,15 +46,15 @@ async fn listen(
                 }
                 heard.send_modify(|heard| heard.no_more_data = true);
             }
-            Ok(Some(Frame::CloseSend)) => return closed(writer, heard).await,
+            Ok(Some(Frame::CloseSend)) => return closed(writer, &heard).await,
             Ok(None) => {
                 // between our own ends a direction never ends without a word, unless both have said theirs
                 let cut = side.policy == EofPolicy::HalfClose && !heard.borrow().no_more_data;
                 return match side.role {
                     _ if cut => End::TunnelReset,
                     // a Telepresence client has nothing more to send; it goes on reading until we end the call
-                    Role::Answerer => no_more_data(writer, heard).await,
-                    Role::Opener => closed(writer, heard).await,
+                    Role::Answerer => no_more_data(writer, &heard).await,
+                    Role::Opener => closed(writer, &heard).await,
                 };
             }
             Ok(Some(Frame::Reset | Frame::Disconnect | Frame::DialReject)) => return End::TunnelReset,
@@ -83,17 +68,6 @@ async fn listen(
             }
         }
     }
-}
-
-async fn write(writer: &mut impl SocketWriter, data: Bytes, deaf: &Deaf) -> io::Result<()> {
-    let mut writing = pin!(writer.write_chunk(data));
-    if let Some(written) = writing.as_mut().now_or_never() {
-        return written;
-    }
-    deaf.set(true);
-    let written = writing.await;
-    deaf.set(false);
-    written
 }
 
 async fn no_more_data(writer: &mut impl SocketWriter, heard: &watch::Sender<Heard>) -> End {

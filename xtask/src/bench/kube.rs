@@ -89,8 +89,6 @@ pub(crate) fn site(
     ask("wait --for=condition=Ready pod/sink --timeout=60s")?;
     let pod = ask("get pod/sink -o jsonpath={.status.podIP}")?;
     let target = format!("{}:9000", pod.trim());
-    let peer = wanted(telepresence::NAME) && lab.telepresence(&admin_place, run);
-    let wanted = |name: &str| wanted(name) && (peer || name != telepresence::NAME);
     let way = lab.processes(&["kube-apiserver", "kubelet", "containerd"])?;
 
     let make = |n, name| {
@@ -110,6 +108,9 @@ pub(crate) fn site(
                 .roles(&way));
         }
         if name == telepresence::NAME {
+            telepresence::build(&lab.scripts)?;
+            lab.load(&telepresence::image())?;
+            telepresence::install(&admin_place, &lab.scripts)?;
             let subject = telepresence::connect(workstation, &kubeconfig, &target)?;
             let subject = subject.udp(SINK_NAME).roles(&way);
             return Ok(subject.roles(&lab.processes(&[telepresence::MANAGER])?));
@@ -189,20 +190,6 @@ impl Lab {
             pid.map(|pid| (*name, *pid)).with_context(|| format!("no process {name} on the node"))
         };
         names.iter().map(find).collect()
-    }
-
-    /// Whether Telepresence's manager is there.
-    fn telepresence(&self, admin: &Place, run: &mut Run) -> bool {
-        let install = || {
-            telepresence::build(&self.scripts)?;
-            self.load(&telepresence::image())?;
-            telepresence::install(admin)
-        };
-        let installed = install();
-        if let Err(error) = &installed {
-            run.fail(format!("{NAME}, {}: {error:#}", telepresence::NAME));
-        }
-        installed.is_ok()
     }
 
     /// The manager of ours: its program is the sink's too.

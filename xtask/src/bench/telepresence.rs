@@ -37,29 +37,17 @@ fn client() -> PathBuf {
 
 /// Builds client and manager, unless that has been done.
 pub(crate) fn build(scripts: &Path) -> Result<()> {
-    if client().exists() && image().exists() {
-        return Ok(());
-    }
-    eprintln!("kube: building Telepresence; this takes minutes");
     let mut command = Command::new(scripts.join("peers.sh"));
     sh::run(command.args(["helm", "telepresence", "client"]).stdout(Stdio::null()))
 }
 
 /// `admin` has the kubeconfig.
-pub(crate) fn install(admin: &Place) -> Result<()> {
-    let (helm, chart) = (machine::tools().join("bin/helm"), machine::tools().join("charts/telepresence"));
-    let (helm, chart) = (helm.display().to_string(), chart.display().to_string());
-    let mut words = vec![helm.as_str(), "-n", SPACE, "install", "traffic-manager", &chart];
+pub(crate) fn install(admin: &Place, scripts: &Path) -> Result<()> {
+    let tool = |name: &str| machine::tools().join(name).display().to_string();
+    let (helm, chart) = (tool("bin/helm"), tool("charts/telepresence"));
+    let values = scripts.join("telepresence.yaml").display().to_string();
+    let mut words = vec![helm.as_str(), "-n", SPACE, "install", "traffic-manager", &chart, "-f", &values];
     words.extend(["--create-namespace", "--wait", "--timeout", "90s"]);
-    for value in [
-        "image.registry=lab.local",
-        "image.pullPolicy=Never",
-        "image.tag=2.20.2",
-        // a container without privileges may not bind 443 under this container runtime
-        "agentInjector.webhook.port=8443",
-    ] {
-        words.extend(["--set", value]);
-    }
     admin.read(&words).map(drop).context("Telepresence's manager in Kubernetes")
 }
 
