@@ -1,12 +1,9 @@
 //! Ten thousand connections open at once, and sixty-four opening at once for as long as it takes.
-use std::time::Duration;
-
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use super::memory::Usage;
 use super::talk::Talk;
 use super::{Case, MIB, connected, server};
-use crate::process::eventually;
 use crate::site::{Session, Site};
 use crate::standalone::Standalone;
 
@@ -16,8 +13,6 @@ pub(super) const CASES: &[(&str, Case)] =
 const MANY: u64 = 10_000;
 /// Twice what a build with optimisation is allowed.
 const PER_CONNECTION: u64 = 2 * 40 * 1024;
-/// Of what they all needed, when they are closed and it is quiet.
-const KEPT: u64 = 40 * MIB;
 
 fn ten_thousand(site: &Standalone) -> Result<()> {
     let before = connected(site)?;
@@ -34,8 +29,7 @@ fn ten_thousand(site: &Standalone) -> Result<()> {
     ensure!(again["again"] == MANY, "not all of them still work: {again}");
     before.descriptors_again(site)?;
     eprintln!("    closed: {}", Usage::now(site)?);
-    eventually(Duration::from_secs(30), || Usage::now(site)?.within(&before, KEPT, KEPT))
-        .context("what the connections needed is not given back")
+    before.given_back(site)
 }
 
 /// By hand for longer: `TP_LOAD_OPENING=60s`.

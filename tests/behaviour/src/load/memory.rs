@@ -9,6 +9,9 @@ use crate::process::eventually;
 use crate::site::Session;
 use crate::standalone::Standalone;
 
+/// Of what many needed, when they are gone and it is quiet.
+const KEPT: u64 = 40 << 20;
+
 /// Resident bytes and open descriptors of both.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usage {
@@ -54,6 +57,12 @@ impl Usage {
             ensure!(same, "descriptors are left open: before {self}, now {now}");
             Ok(())
         })
+    }
+
+    /// What was needed since then is given back, once it is quiet: not at once (tp-proto/src/memory.rs).
+    pub(super) fn given_back(&self, site: &Standalone) -> Result<()> {
+        eventually(Duration::from_secs(30), || Self::now(site)?.within(self, KEPT, KEPT))
+            .context("what the connections needed is not given back")
     }
 }
 

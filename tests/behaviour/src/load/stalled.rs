@@ -61,6 +61,7 @@ fn never(site: &Standalone) -> Result<()> {
     beside(site, &before, 400)?;
     drop(slow);
     before.descriptors_again(site)?;
+    before.given_back(site)?;
     beside(site, &before, 1)
 }
 
