@@ -18,6 +18,9 @@ use crate::vip::{VIP_OF_HIDDEN, VIP_OF_HIDDEN_V6, set_usual_vips};
 
 pub(crate) const ROUNDS: usize = 5;
 const CONNECTS: usize = 3000;
+const CONNECTS_APART: usize = 300;
+/// Longer than the work that a connect leaves behind at both ends.
+const APART: Duration = Duration::from_millis(2);
 const AT_ONCE: usize = 64;
 const EACH: usize = 100;
 const SECONDS: u64 = 2;
@@ -69,6 +72,7 @@ fn one_connect_against_loopback() {
     site(|site| {
         let targets = [("loopback", serve_loopback(site)), PLAIN[0].at(), PLAIN[1].at()];
         report("connect p50", "us", &targets, connect_p50);
+        report("connect apart p50", "us", &targets, connect_apart_p50);
     });
 }
 
@@ -212,9 +216,20 @@ fn connects_at_once(target: SocketAddr) -> f64 {
     (AT_ONCE * EACH) as f64 / start.elapsed().as_secs_f64()
 }
 
+/// One right after the other: in the time is also what the one before left to be done.
 pub(crate) fn connect_p50(target: SocketAddr) -> f64 {
-    let mut times: Vec<Duration> = (0..CONNECTS)
+    connect_time(target, CONNECTS, || ())
+}
+
+/// As a program does that connects now and then.
+pub(crate) fn connect_apart_p50(target: SocketAddr) -> f64 {
+    connect_time(target, CONNECTS_APART, || thread::sleep(APART))
+}
+
+fn connect_time(target: SocketAddr, how_many: usize, between: impl Fn()) -> f64 {
+    let mut times: Vec<Duration> = (0..how_many)
         .map(|_| {
+            between();
             let start = Instant::now();
             let stream = TcpStream::connect(target).unwrap();
             let time = start.elapsed();
@@ -223,5 +238,5 @@ pub(crate) fn connect_p50(target: SocketAddr) -> f64 {
         })
         .collect();
     times.sort();
-    times[CONNECTS / 2].as_secs_f64() * 1e6
+    times[how_many / 2].as_secs_f64() * 1e6
 }

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream as AsyncStream};
 use tp_daemon::dataplane::{Choice, Segments};
 
 use crate::far_end::{COUNT, ECHO, POUR, count, echo, pour};
-use crate::measure::{ROUNDS, connect_p50};
+use crate::measure::{ROUNDS, connect_apart_p50, connect_p50};
 use crate::namespace::in_namespace;
 use crate::site::{NETWORKS, USERSPACE, USERSPACE_1500, V4, V6, at, echoes, options, sh, site_of};
 
@@ -70,13 +70,14 @@ fn one_case() {
 /// Name, unit, and how it is measured.
 type Case = (&'static str, &'static str, fn(Ends) -> f64);
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     ("upload-1", RATE, |ends| streams(1, ends.count, upload)),
     ("download-1", RATE, |ends| streams(1, ends.pour, download)),
     ("upload-8", RATE, |ends| streams(8, ends.count, upload)),
     ("download-8", RATE, |ends| streams(8, ends.pour, download)),
     ("round-trip-p50", "us", |ends| round_trip(ends.echo)),
     ("connect-p50", "us", |ends| connect_p50(ends.count)),
+    ("connect-apart-p50", "us", |ends| connect_apart_p50(ends.count)),
 ];
 const RATE: &str = "Gbit/s";
 
