@@ -4,6 +4,7 @@
 //! argument. The shells (tp-daemon, tp-cluster) move the bytes and carry out what is decided here.
 
 pub mod addr;
+pub mod backlog;
 pub mod cluster;
 pub mod config;
 pub mod conflicts;

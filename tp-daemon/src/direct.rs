@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tp_core::join::{JoinUrl, Security};
 use tp_proto::client::{Connecting, Connector, Io};
+use tp_proto::http2::Link;
 
 use crate::failure::{Failure, OrHint};
 
@@ -68,8 +69,7 @@ impl Connector for Direct {
 
 impl Inner {
     async fn connect(&self) -> io::Result<Box<dyn Io>> {
-        let stream = TcpStream::connect(&self.addresses[..]).await?;
-        stream.set_nodelay(true)?;
+        let stream = Link::new(TcpStream::connect(&self.addresses[..]).await?)?;
         match &self.tls {
             None => Ok(Box::new(stream)),
             // the name is not looked at: the pin says which certificate it must be

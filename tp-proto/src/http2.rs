@@ -9,12 +9,14 @@ mod channel;
 mod gather;
 mod held;
 mod keep_alive;
+mod link;
 mod piece;
 mod server;
 mod unsent;
 
 pub use body::ReceivedBody;
 pub use channel::{Channel, Connecting, Connector, Io};
+pub use link::Link;
 pub use piece::Piece;
 pub use server::{Answer, serve};
 

@@ -2,6 +2,7 @@
 //! Times are printed and never judged.
 mod crowd;
 mod memory;
+mod slow_way;
 mod small;
 mod stalled;
 mod stopped;
@@ -14,7 +15,7 @@ use crate::standalone::Standalone;
 
 pub(crate) fn cases() -> Vec<(&'static str, Case)> {
     // the largest last: what the manager then holds of it, the others could not see
-    [stalled::CASES, stopped::CASES, small::CASES, crowd::CASES].concat()
+    [stalled::CASES, stopped::CASES, small::CASES, slow_way::CASES, crowd::CASES].concat()
 }
 
 pub(crate) type Case = fn(&Standalone) -> Result<()>;
