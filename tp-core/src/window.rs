@@ -3,6 +3,10 @@
 //! What piles up in a process is then bounded in sum, whoever does not read, by [`BUDGET`], [`LEAST`] for each flow and what
 //! arrives between two looks. Few that do not read cost no more than before, and do not slow anybody.
 
+mod queue;
+
+pub use queue::{FLOOR, Queue};
+
 /// Receive window of one flow, in bytes: 1 Gbit/s at 30 ms, and no waiting for updates on a fast network
 /// (docs/performance.md).
 pub const FULL: u32 = 4 << 20;

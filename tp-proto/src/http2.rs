@@ -6,6 +6,7 @@
 
 mod body;
 mod channel;
+mod delays;
 mod gather;
 mod held;
 mod keep_alive;

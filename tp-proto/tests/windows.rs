@@ -147,3 +147,26 @@ async fn readers_that_do_not_read_are_bounded_in_sum() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// What it has sent so far fits into the first window, and is more than the last one.
+#[tokio::test]
+async fn a_flow_that_pauses_gets_on_after_the_windows_have_become_small() {
+    const FLOWS: usize = 100;
+    let (_gate, waits) = watch::channel(false);
+    let calls = connect(waits).await;
+    let (mut pauses, _answers) = open(&calls, READS).await;
+    let before = FULL as usize / 4;
+    assert!(send(&mut pauses, before).await >= before);
+    let mut stalled = Vec::new();
+    for _ in 0..FLOWS {
+        let (mut stream, answers) = open(&calls, 2).await;
+        let sending = tokio::spawn(async move { (send(&mut stream, 2 * FULL as usize).await, stream) });
+        stalled.push((sending, answers));
+    }
+    let mut kept = Vec::new();
+    for (sending, answers) in stalled {
+        kept.push((sending.await.unwrap(), answers));
+    }
+    assert!(window(&calls).await < FULL / 8);
+    assert!(send(&mut pauses, FULL as usize).await >= FULL as usize, "it does not get on");
+}

@@ -16,6 +16,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::body::send_body;
+use super::delays::Delays;
 use super::gather::Gather;
 use super::held::Windows;
 use super::keep_alive::unanswered;
@@ -137,7 +138,8 @@ async fn open(connector: &dyn Connector) -> io::Result<Current> {
     let mut windows = Windows::new(flows.clone());
     tokio::spawn(async move {
         let mut gather = Gather::default();
-        let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN));
+        let delays = Some(Delays::new(driven.clone()));
+        let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN, delays));
         loop {
             let gathered = std::future::poll_fn(|cx| {
                 std::task::ready!(gather.poll(driven.count(), cx));

@@ -1,10 +1,10 @@
 //! What a connection has received and its readers have not taken, and the window that its streams get for that reason
-//! (`tp_core::window` decides).
+//! (`tp_core::window` decides), or because much of it waits on the way ([`super::delays`]).
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ const LOOK_RARELY: Duration = Duration::from_secs(1);
 /// Less than this is on its way, not held.
 const PASSING: u64 = 1 << 20;
 
+/// Of received bytes: so often it is told that there are many.
+const MUCH: u64 = 256 << 10;
+
 /// What waits for its reader on all connections of this process, in bytes, as of their last looks.
 static HELD: AtomicU64 = AtomicU64::new(0);
 
@@ -32,13 +35,33 @@ static HELD: AtomicU64 = AtomicU64::new(0);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flows(Arc<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     flows: Mutex<HashMap<StreamId, FlowControl>>,
     /// How many are waiting for their reader.
     waiting: AtomicUsize,
     /// Somebody has begun to wait, and nobody did.
     begun: Notify,
+    /// In bytes, wrapping.
+    received: AtomicU64,
+    much: Notify,
+    /// The largest window that the pings allow.
+    delayed: AtomicU32,
+    delayed_anew: Notify,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            flows: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            begun: Notify::new(),
+            received: AtomicU64::new(0),
+            much: Notify::new(),
+            delayed: AtomicU32::new(window::FULL),
+            delayed_anew: Notify::new(),
+        }
+    }
 }
 
 /// A flow's place among them, for as long as it receives.
@@ -52,6 +75,9 @@ pub(crate) struct Flow {
 #[derive(Debug)]
 pub(super) struct Windows {
     flows: Flows,
+    /// What the peer has been told.
+    told: u32,
+    /// For what is held.
     window: u32,
     /// Our part of [`HELD`].
     part: u64,
@@ -73,12 +99,46 @@ impl Flows {
         self.lock().len()
     }
 
+    /// Gives all senders the room that has become free. HTTP/2's library does so when half of a window is used up, as of the
+    /// window before it became smaller: what a sender then has left may be less than nothing, and nothing would ever arrive
+    /// that makes it look again. Halved and renewed in turns, a window whose flow has read all leaves a third of itself.
+    fn renew(&self) {
+        for control in self.lock().values_mut() {
+            let _ = control.release_capacity(0); // fails only on a stream that has ended meanwhile
+        }
+    }
+
+    /// Bytes so far, wrapping.
+    pub(super) fn received(&self) -> u64 {
+        self.0.received.load(Ordering::Relaxed)
+    }
+
+    /// Completes when [`MUCH`] has been received since the last time.
+    pub(super) async fn much_received(&self) {
+        self.0.much.notified().await;
+    }
+
+    /// From now on windows are not larger.
+    pub(super) fn delayed(&self, window: u32) {
+        if self.0.delayed.swap(window, Ordering::Relaxed) != window {
+            self.0.delayed_anew.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<StreamId, FlowControl>> {
         self.0.flows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Flow {
+    pub(crate) fn received(&self, bytes: usize) {
+        let inner = &self.flows.0;
+        let before = inner.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before.wrapping_add(bytes as u64) / MUCH != before / MUCH {
+            inner.much.notify_one();
+        }
+    }
+
     /// `work` is what the reader does with what was received, and nothing more is read before it is done.
     pub(crate) async fn using<T>(&self, work: impl Future<Output = T>) -> T {
         let (mut work, mut waiting) = (pin!(work), None);
@@ -119,42 +179,61 @@ impl Drop for Waiting<'_> {
 
 impl Windows {
     pub(super) fn new(flows: Flows) -> Self {
-        Self { flows, window: window::FULL, part: 0, quiet: true, due: Instant::now() }
+        Self { flows, told: window::FULL, window: window::FULL, part: 0, quiet: true, due: Instant::now() }
     }
 
     /// The window that the streams should have from now on. If the future is dropped, the next one goes on where it was.
     pub(super) async fn next(&mut self) -> u32 {
+        let flows = self.flows.clone();
         loop {
-            if self.quiet {
-                let begun = self.flows.0.begun.notified();
-                if self.window == window::FULL {
-                    begun.await;
-                    self.due = Instant::now() + LOOK_EVERY;
-                } else if timeout_at(self.due, begun).await.is_ok() {
-                    self.due = self.due.min(Instant::now() + LOOK_EVERY);
-                }
-                self.quiet = false;
+            tokio::select! {
+                () = self.look_when_due() => {}
+                () = flows.0.delayed_anew.notified() => {}
             }
-            sleep_until(self.due).await;
-            let (flows, held) = self.look();
-            let window = window::next(self.window, held);
-            let settled = self.quiet && window == self.window;
-            let pause = if settled { LOOK_RARELY } else { LOOK_EVERY + LOOK_PER_FLOW * flows };
-            self.due = Instant::now() + pause;
-            if window != self.window {
+            let window = self.should_be();
+            if window != self.told {
                 return window;
             }
         }
     }
 
+    fn should_be(&self) -> u32 {
+        let delayed = self.flows.0.delayed.load(Ordering::Relaxed);
+        self.window.min(delayed.max(self.told / 2)) // one step at a time: see `Flows::renew`
+    }
+
+    async fn look_when_due(&mut self) {
+        if self.quiet {
+            let begun = self.flows.0.begun.notified();
+            if self.window == window::FULL && self.told == self.should_be() {
+                begun.await;
+                self.due = Instant::now() + LOOK_EVERY;
+            } else if timeout_at(self.due, begun).await.is_ok() {
+                self.due = self.due.min(Instant::now() + LOOK_EVERY);
+            }
+            self.quiet = false;
+        }
+        sleep_until(self.due).await;
+        let (flows, held) = self.look();
+        let window = window::next(self.window, held);
+        let settled = self.quiet && window == self.window;
+        let pause = if settled { LOOK_RARELY } else { LOOK_EVERY + LOOK_PER_FLOW * flows };
+        self.due = Instant::now() + pause;
+        self.window = window;
+    }
+
     /// To be said when the peer has been told so.
     pub(super) fn are(&mut self, window: u32) {
         tracing::debug!(window, held = HELD.load(Ordering::Relaxed), "receive windows");
-        self.window = window;
+        self.told = window;
+        self.flows.renew();
     }
 
     /// How many flows there are here, and what the whole process holds.
     fn look(&mut self) -> (u32, u64) {
+        if self.told < window::FULL {
+            self.flows.renew();
+        }
         let flows = self.flows.lock();
         let (count, part) = (flows.len(), flows.values().map(|flow| flow.used_capacity() as u64).sum());
         drop(flows);

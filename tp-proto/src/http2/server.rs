@@ -56,7 +56,7 @@ where
         connection = handshake => connection?,
         () = stopping.cancelled() => return Ok(()),
     };
-    let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN));
+    let mut gone = std::pin::pin!(unanswered(connection.ping_pong(), PING_EVERY, PONG_WITHIN, None));
     let flows = Flows::default();
     let mut gather = Gather::default();
     let mut windows = Windows::new(flows.clone());

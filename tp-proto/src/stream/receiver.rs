@@ -65,6 +65,7 @@ impl FrameReceiver {
             match ready!(self.stream.poll_data(cx)) {
                 Some(Ok(data)) => {
                     self.meter.add(data.len());
+                    self.flow.received(data.len());
                     self.unused = data.len();
                     self.unframe.push(data);
                 }
