@@ -25,6 +25,7 @@ pub(crate) use held::{Flow, Flows};
 pub(crate) use unsent::Unsent;
 
 use tonic::{Code, Status};
+use tp_core::tunnel::MAX_DATA;
 
 /// As large as HTTP/2 allows: if the connection had a smaller window, a few readers that do not read would use it up, and
 /// all other flows would stand still.
@@ -36,8 +37,8 @@ const STREAM_WINDOW: u32 = tp_core::window::FULL;
 /// Largest frame we take, in bytes: the largest message of our own, a whole read of a socket, goes into one.
 const FRAME: u32 = 1 << 18;
 
-/// Sent and not yet taken by the connection, in bytes per flow.
-const SEND_BUFFER: usize = 256 * 1024;
+/// Sent and not yet written, in bytes per flow: four whole reads of a socket with what stands before each.
+const SEND_BUFFER: usize = 4 * (MAX_DATA + piece::HEAD);
 
 /// What tonic makes of the same error. A connection that broke is `Unavailable`: the call may be made again.
 pub(crate) fn status_of(error: h2::Error) -> Status {

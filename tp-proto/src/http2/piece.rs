@@ -8,7 +8,7 @@ use tp_core::tunnel::Frame;
 use super::unsent::{Share, Unsent};
 
 /// gRPC prefix (5), protobuf key (1) and length (5 for what 32 bits can say), code of the frame (1).
-const HEAD: usize = 12;
+pub(super) const HEAD: usize = 12;
 
 /// `TunnelMessage.payload`: field 1, wire type 2.
 const KEY: u8 = 0x0a;
@@ -40,7 +40,7 @@ impl Piece {
         let mut rest = &mut head[5..];
         let before = rest.len();
         rest.put_u8(KEY);
-        // no frame of ours is longer than 64 KiB: five bytes are enough for the length
+        // no frame of ours is longer than a datagram: five bytes are enough for the length
         prost::encoding::encode_varint(payload as u64, &mut rest);
         let field = before - rest.len();
         if let Some(code) = code {
@@ -117,6 +117,15 @@ mod tests {
         assert_eq!(flat(Piece::message(Frame::DialOk)), [0, 0, 0, 0, 3, 0x0a, 1, 4]);
         let hi = Piece::message(Frame::Normal(Bytes::from_static(b"hi")));
         assert_eq!(flat(hi), [0, 0, 0, 0, 5, 0x0a, 3, 0, b'h', b'i']);
+    }
+
+    /// Segments of a TCP packet as the kernel makes them (below 64 KiB, less its headers): of Ethernet, and of the way to an app.
+    #[test]
+    fn a_whole_read_is_one_packet() {
+        let piece = Piece::message(Frame::Normal(vec![0; tp_core::tunnel::MAX_DATA].into()));
+        let frame_header = 9;
+        assert!(frame_header + piece.remaining() <= 45 * 1448, "{}", piece.remaining());
+        assert!(piece.body.len() <= 4 * 15_948, "{}", piece.body.len());
     }
 
     proptest! {

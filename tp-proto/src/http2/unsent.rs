@@ -1,11 +1,13 @@
-//! What has been read to be sent and is not written yet: bounded for each flow by [`SEND_BUFFER`](super::SEND_BUFFER),
-//! and in sum, whichever connections stand still, by [`BUDGET`] and [`LITTLE`] for each flow.
+//! What has been read to be sent and is not written yet: bounded for each flow by [`SEND_BUFFER`] and one read more, and in
+//! sum, whichever connections stand still, by [`BUDGET`] and [`LITTLE`] for each flow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
+
+use super::SEND_BUFFER;
 
 /// Where more than this waits in a process, a flow adds [`LITTLE`] at a time, and only when nothing of its own waits.
 const BUDGET: usize = 64 << 20;
@@ -23,7 +25,7 @@ pub(crate) struct Unsent(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     bytes: AtomicUsize,
-    /// The flow's task, if it waits for them to be written.
+    /// The flow's task, if it waits for some or all of them to be written.
     waker: AtomicWaker,
 }
 
@@ -47,6 +49,21 @@ impl Unsent {
         }
     }
 
+    /// Ready when of this flow no more than [`SEND_BUFFER`] waits, or nothing but the `last` bytes of it. HTTP/2's library has
+    /// a limit of its own, but takes a part of what does not fit: every fourth read of a socket would be written in two pieces,
+    /// and wake its reader twice.
+    pub(crate) fn poll_fits(&self, cx: &Context<'_>, last: usize) -> Poll<()> {
+        if !self.fits(last) {
+            self.0.waker.register(cx.waker());
+        }
+        if self.fits(last) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// See [`Self::poll_fits`].
+    pub(crate) fn fits(&self, last: usize) -> bool {
+        self.0.bytes.load(Ordering::Acquire) <= SEND_BUFFER.max(last)
+    }
+
     pub(super) fn add(&self, bytes: usize) -> Share {
         UNSENT.fetch_add(bytes, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -65,7 +82,10 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         UNSENT.fetch_sub(self.bytes, Ordering::Relaxed);
-        if self.of.0.bytes.fetch_sub(self.bytes, Ordering::Release) == self.bytes {
+        let before = self.of.0.bytes.fetch_sub(self.bytes, Ordering::Release);
+        let after = before - self.bytes;
+        // beyond it, somebody may wait for it, or for all but a piece that is longer
+        if after == 0 || before > SEND_BUFFER {
             self.of.0.waker.wake();
         }
     }

@@ -76,7 +76,8 @@ impl FrameSender {
         if let Some(held) = self.held.take() {
             self.begin(held)?;
         }
-        while self.rest.is_some() {
+        while let Some(rest) = &self.rest {
+            ready!(self.unsent.poll_fits(cx, rest.remaining()));
             let stream = self.stream.open()?;
             if stream.capacity() == 0 {
                 match ready!(stream.poll_capacity(cx)) {
@@ -104,7 +105,7 @@ impl FrameSender {
     fn push(&mut self) -> Result<(), PeerGone> {
         let Some(mut piece) = self.rest.take() else { return Ok(()) };
         let stream = self.stream.open()?;
-        let room = stream.capacity();
+        let room = if self.unsent.fits(piece.remaining()) { stream.capacity() } else { 0 };
         if room == 0 {
             self.rest = Some(piece);
             return Ok(());
