@@ -22,6 +22,8 @@ use tp_core::vips::Change;
 pub use any::{AnyDataplane, AnyPrepared, Choice, prepare};
 pub use dump::{MapDump, Rows};
 pub use ebpf::EbpfDataplane;
+#[doc(hidden)]
+pub use echo::Echo;
 pub use ends::{AppSocket, AppStream, AppWriteHalf, Guard, KernelStream, Undeliverable};
 pub use namespace::PAIR_HOST;
 pub use setup::{Options, Prepared, setup};
@@ -33,6 +35,7 @@ mod any;
 mod counts;
 pub mod dump;
 mod ebpf;
+mod echo;
 mod ends;
 mod held;
 mod maps;

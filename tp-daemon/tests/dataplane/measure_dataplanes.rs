@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use tokio::net::{TcpListener, TcpStream as AsyncStream};
-use tp_daemon::dataplane::{Choice, Segments};
+use tp_daemon::dataplane::{Choice, Reach, Segments, setup};
 
 use crate::far_end::{COUNT, ECHO, POUR, count, echo, pour};
 use crate::measure::{ROUNDS, connect_apart_p50, connect_p50};
@@ -32,8 +32,18 @@ fn side_by_side() {
         Place::with("ebpf-v6", Choice::Ebpf, V6),
         Place::with("userspace", USERSPACE, V4),
         Place::with("userspace-1500", USERSPACE_1500, V4),
+        Place::echo(),
     ];
     compare(&places, &CASES);
+    places.into_iter().for_each(Place::end);
+}
+
+/// The connects alone: quick to repeat.
+#[test]
+#[ignore = "a measurement"]
+fn connects() {
+    let places = [Place::loopback(), Place::with("ebpf", Choice::Ebpf, V4), Place::echo()];
+    compare(&places, &CASES[5..]);
     places.into_iter().for_each(Place::end);
 }
 
@@ -94,6 +104,8 @@ type Job = Box<dyn FnOnce(Ends) + Send>;
 /// A network namespace with a dataplane in it, or with nothing but its loopback.
 struct Place {
     name: &'static str,
+    /// It carries no bytes.
+    only_connects: bool,
     jobs: mpsc::Sender<Job>,
     thread: JoinHandle<()>,
 }
@@ -125,9 +137,28 @@ impl Place {
         })
     }
 
+    /// The least that a SYN's way through user space can cost: each comes back, and each connection is closed at once.
+    fn echo() -> Self {
+        let ends = Ends { count: at(V4, COUNT), pour: at(V4, POUR), echo: at(V4, ECHO) };
+        let place = Self::new("echo", move |jobs| {
+            in_namespace(move || {
+                let prepared = setup(&options()).unwrap_or_else(|error| panic!("{error}"));
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let networks = NETWORKS.map(|network| network.parse().unwrap());
+                let _echo = runtime.block_on(prepared.echo(&Reach::networks(&networks))).unwrap();
+                jobs.into_iter().for_each(|job| job(ends));
+            });
+        });
+        Self { only_connects: true, ..place }
+    }
+
+    fn can(&self, case: &Case) -> bool {
+        !self.only_connects || case.0.starts_with("connect")
+    }
+
     fn new(name: &'static str, live: impl FnOnce(mpsc::Receiver<Job>) + Send + 'static) -> Self {
         let (jobs, queue) = mpsc::channel();
-        Self { name, jobs, thread: thread::spawn(move || live(queue)) }
+        Self { name, only_connects: false, jobs, thread: thread::spawn(move || live(queue)) }
     }
 
     /// In the place; threads that the work starts are in there too.
@@ -159,8 +190,8 @@ async fn serve<F: Future<Output = std::io::Result<()>> + Send + 'static>(
 /// The places take turns within each round, so that what the machine does besides disturbs all alike.
 fn compare(places: &[Place], cases: &[Case]) {
     let rounds = std::env::var("TP_MEASURE_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
-    let all: Vec<(&Case, &Place)> =
-        cases.iter().flat_map(|case| places.iter().map(move |place| (case, place))).collect();
+    let pairs = cases.iter().flat_map(|case| places.iter().map(move |place| (case, place)));
+    let all: Vec<(&Case, &Place)> = pairs.filter(|(case, place)| place.can(case)).collect();
     let mut results = vec![(Vec::new(), Vec::new()); all.len()];
     for _ in 0..rounds {
         for ((values, costs), ((_, unit, measure), place)) in results.iter_mut().zip(&all) {

@@ -1,4 +1,5 @@
 //! The bars: what the project promises, and whether a run keeps it. Ratios within one run, so that they hold on any machine.
+//! Where nothing could keep one on the machine of the run, the same run shows that: see [`Bound`].
 use super::dataplane;
 use super::metrics::{METRICS, Unit, cpu};
 use super::run::{Run, Spread};
@@ -13,6 +14,16 @@ pub(crate) struct Bar {
     /// `None`: the figure itself counts, in its unit.
     against: Option<&'static str>,
     limit: Limit,
+    bound: Option<Bound>,
+}
+
+/// Something in the same run that does less than ours has to do, so that ours cannot be better.
+#[derive(Debug, Clone)]
+enum Bound {
+    /// What this subject has of this metric.
+    Subject(&'static str, String),
+    /// So many round trips of our own for each: an app hears of the dial, and then of its byte.
+    RoundTrips(f64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,7 +39,18 @@ pub(crate) struct Verdict {
     pub(crate) wanted: String,
     /// As it is shown: median and range.
     pub(crate) measured: Option<String>,
-    pub(crate) met: Option<bool>,
+    /// The best that the same run leaves room for, as it is shown.
+    pub(crate) best: Option<String>,
+    pub(crate) standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Met,
+    Missed,
+    /// Missed, and so would be what the bar is bounded by.
+    OutOfReach,
+    NotMeasured,
 }
 
 /// All of them, judged.
@@ -45,6 +67,7 @@ fn all() -> Vec<Bar> {
         subject,
         against,
         limit,
+        bound: None,
     };
     let mut bars = vec![
         bar("dataplane alone, 1 stream", "dataplane", "upload-1", "ebpf", Some("loopback"), AtLeast(0.8)),
@@ -63,9 +86,10 @@ fn all() -> Vec<Bar> {
         ("connect() p50, the dial free, one right after the other", "connect-p50"),
         ("connect() p50, the dial free, 2 ms apart", "connect-apart-p50"),
     ];
-    bars.extend(
-        connects.map(|(what, metric)| bar(what, "dataplane", metric, "ebpf", Some("loopback"), AtMost(2.0))),
-    );
+    bars.extend(connects.map(|(what, metric)| Bar {
+        bound: Some(Bound::Subject("echo", metric.to_owned())),
+        ..bar(what, "dataplane", metric, "ebpf", Some("loopback"), AtMost(2.0))
+    }));
     let direct = [
         ("direct, 1 stream up", "upload-1", AtLeast(0.85)),
         ("direct, 1 stream down", "download-1", AtLeast(0.85)),
@@ -80,9 +104,10 @@ fn all() -> Vec<Bar> {
         ("port-forward, connect + 1 byte, one at a time", "connect-1", AtLeast(4.0)),
         ("port-forward, connect + 1 byte, 64 at a time", "connect-64", AtLeast(4.0)),
     ];
-    bars.extend(
-        forwarded.map(|(what, metric, limit)| bar(what, "kube", metric, "ebpf", Some("port-forward"), limit)),
-    );
+    bars.extend(forwarded.map(|(what, metric, limit)| Bar {
+        bound: (metric == "connect-1").then_some(Bound::RoundTrips(2.0)),
+        ..bar(what, "kube", metric, "ebpf", Some("port-forward"), limit)
+    }));
     bars.extend(dataplanes());
     bars.extend([
         bar("daemon's memory, connected and idle", "veth", "memory-idle", "ebpf", None, AtMost(40e6)),
@@ -104,26 +129,32 @@ fn all() -> Vec<Bar> {
 fn dataplanes() -> Vec<Bar> {
     let pairs = [("userspace", "userspace"), ("userspace-1500", "userspace without offloads (MTU 1500)")];
     let places = [
-        ("veth", "", "daemon", "daemon's CPU per GB"),
-        (dataplane::NAME, "alone, ", "process", "CPU per GB of both ends"),
+        ("veth", "", "daemon", "daemon's CPU per GB", ("relays", "relay 1")),
+        (dataplane::NAME, "alone, ", "process", "CPU per GB of both ends", ("loopback", "process")),
     ];
     let mut bars = Vec::new();
-    for (setting, place, role, time) in places {
+    for (setting, place, role, time, (least, its_role)) in places {
         for (against, name) in pairs {
-            let cases = [
-                ("1 stream up".to_owned(), "upload-1".to_owned(), Limit::AtLeast(3.0)),
-                ("1 stream down".to_owned(), "download-1".to_owned(), Limit::AtLeast(3.0)),
-                (format!("{time} up"), cpu("upload-1", role), AT_MOST_A_THIRD),
-                (format!("{time} down"), cpu("download-1", role), AT_MOST_A_THIRD),
-            ];
-            bars.extend(cases.map(|(case, metric, limit)| Bar {
-                what: format!("{place}eBPF : {name}, {case}"),
-                setting,
-                metric,
-                subject: "ebpf",
-                against: Some(against),
-                limit,
-            }));
+            for (direction, rate) in [("up", "upload-1"), ("down", "download-1")] {
+                let bar = |case: String, metric, limit, bound| Bar {
+                    what: format!("{place}eBPF : {name}, {case}"),
+                    setting,
+                    metric,
+                    subject: "ebpf",
+                    against: Some(against),
+                    limit,
+                    bound: Some(Bound::Subject(least, bound)),
+                };
+                bars.extend([
+                    bar(
+                        format!("1 stream {direction}"),
+                        rate.to_owned(),
+                        Limit::AtLeast(3.0),
+                        rate.to_owned(),
+                    ),
+                    bar(format!("{time} {direction}"), cpu(rate, role), AT_MOST_A_THIRD, cpu(rate, its_role)),
+                ]);
+            }
         }
     }
     bars
@@ -137,12 +168,31 @@ impl Bar {
             Some(against) => run.ratio(self.setting, &self.metric, self.subject, against),
             None => run.spread(self.setting, self.subject, &self.metric),
         };
+        let best = self.best(run);
+        let standing = match (measured, best) {
+            (None, _) => Standing::NotMeasured,
+            (Some(spread), _) if self.limit.holds(spread.median) => Standing::Met,
+            (Some(_), Some(best)) if !self.limit.holds(best) => Standing::OutOfReach,
+            (Some(_), _) => Standing::Missed,
+        };
         Verdict {
             what: self.what.clone(),
             wanted: self.wanted(),
             measured: measured.map(|spread| self.show(spread)),
-            met: measured.map(|spread| self.limit.holds(spread.median)),
+            best: best.map(two_digits),
+            standing,
         }
+    }
+
+    /// The ratio that ours would have if it were what bounds it.
+    fn best(&self, run: &Run) -> Option<f64> {
+        let median = |subject: &str, metric: &str| Some(run.spread(self.setting, subject, metric)?.median);
+        let theirs = median(self.against?, &self.metric)?;
+        let bound = match self.bound.as_ref()? {
+            Bound::Subject(subject, metric) => median(subject, metric)?,
+            Bound::RoundTrips(count) => 1e6 / (count * median(self.subject, "round-trip-p50")?),
+        };
+        Some(bound / theirs)
     }
 
     fn wanted(&self) -> String {
@@ -187,6 +237,7 @@ fn two_digits(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::Standing::{Met, Missed, NotMeasured, OutOfReach};
     use super::*;
 
     fn verdict(run: &Run, what: &str) -> Verdict {
@@ -202,18 +253,18 @@ mod tests {
     #[test]
     fn at_least_is_met_missed_and_met_on_the_line() {
         let what = "direct, 1 stream up";
-        for (ours, met) in [(9.0, true), (8.4, false), (8.5, true)] {
+        for (ours, met) in [(9.0, Met), (8.4, Missed), (8.5, Met)] {
             let verdict = verdict(&run("veth", "upload-1", &[("ebpf", ours), ("relays", 10.0)]), what);
-            assert_eq!((verdict.met, verdict.wanted.as_str()), (Some(met), "≥ 0.85 × relays"));
+            assert_eq!((verdict.standing, verdict.wanted.as_str()), (met, "≥ 0.85 × relays"));
         }
     }
 
     #[test]
     fn at_most_is_met_and_missed() {
         let what = "direct, round trip of 1 byte, p50";
-        for (ours, met) in [(125.0, true), (126.0, false)] {
+        for (ours, met) in [(125.0, Met), (126.0, Missed)] {
             let verdict = verdict(&run("veth", "round-trip-p50", &[("ebpf", ours), ("relays", 100.0)]), what);
-            assert_eq!(verdict.met, Some(met));
+            assert_eq!(verdict.standing, met);
         }
     }
 
@@ -221,7 +272,7 @@ mod tests {
     fn a_bar_without_its_measurement_is_neither() {
         for run in [Run::default(), run("veth", "upload-1", &[("ebpf", 9.0)])] {
             let verdict = verdict(&run, "direct, 1 stream up");
-            assert_eq!((verdict.met, verdict.measured), (None, None));
+            assert_eq!((verdict.standing, verdict.measured), (NotMeasured, None));
         }
     }
 
@@ -229,14 +280,37 @@ mod tests {
     fn some_bars_are_figures() {
         let run = run("veth", "memory-idle", &[("ebpf", 39.5e6)]);
         let verdict = verdict(&run, "daemon's memory, connected and idle");
-        assert_eq!((verdict.met, verdict.wanted.as_str()), (Some(true), "≤ 40.0 MB"));
+        assert_eq!((verdict.standing, verdict.wanted.as_str()), (Met, "≤ 40.0 MB"));
         assert_eq!(verdict.measured.as_deref(), Some("39.5 (39.5–39.5)"));
     }
 
     #[test]
     fn the_processor_time_of_the_daemon_is_compared() {
         let run = run("veth", "upload-1/cpu/daemon", &[("ebpf", 0.5), ("userspace", 1.6)]);
-        assert_eq!(verdict(&run, "eBPF : userspace, daemon's CPU per GB up").met, Some(true));
+        assert_eq!(verdict(&run, "eBPF : userspace, daemon's CPU per GB up").standing, Met);
+    }
+
+    #[test]
+    fn what_the_run_itself_leaves_no_room_for_is_out_of_reach() {
+        let what = "alone, eBPF : userspace, 1 stream up";
+        for (loopback, standing) in [(8.0, OutOfReach), (13.0, Missed)] {
+            let values = [("ebpf", 7.0), ("userspace", 4.0), ("loopback", loopback)];
+            assert_eq!(verdict(&run("dataplane", "upload-1", &values), what).standing, standing);
+        }
+        let mut run = run("kube", "connect-1", &[("ebpf", 500.0), ("port-forward", 250.0)]);
+        let what = "port-forward, connect + 1 byte, one at a time";
+        assert_eq!(verdict(&run, what).standing, Missed, "nothing shows that it cannot be");
+        run.add("kube", "ebpf", "round-trip-p50", 1000.0);
+        let verdict = verdict(&run, what);
+        // two of them take 2 ms: at most 500 a second
+        assert_eq!((verdict.standing, verdict.best.as_deref()), (OutOfReach, Some("2.00")));
+    }
+
+    #[test]
+    fn processor_time_is_bounded_by_that_of_whoever_does_less() {
+        let mut run = run("veth", "upload-1/cpu/daemon", &[("ebpf", 0.6), ("userspace", 0.7)]);
+        run.add("veth", "relays", "upload-1/cpu/relay 1", 0.55);
+        assert_eq!(verdict(&run, "eBPF : userspace, daemon's CPU per GB up").standing, OutOfReach);
     }
 
     #[test]
@@ -245,12 +319,12 @@ mod tests {
             run("dataplane", "download-1", &[("ebpf", 9.0), ("userspace", 4.0), ("userspace-1500", 3.0)]);
         run.add("veth", "ebpf", "download-1", 9.0);
         for (what, met) in [
-            ("eBPF : userspace, 1 stream down", None),
-            ("eBPF : userspace without offloads (MTU 1500), 1 stream down", None),
-            ("alone, eBPF : userspace, 1 stream down", Some(false)),
-            ("alone, eBPF : userspace without offloads (MTU 1500), 1 stream down", Some(true)),
+            ("eBPF : userspace, 1 stream down", NotMeasured),
+            ("eBPF : userspace without offloads (MTU 1500), 1 stream down", NotMeasured),
+            ("alone, eBPF : userspace, 1 stream down", Missed),
+            ("alone, eBPF : userspace without offloads (MTU 1500), 1 stream down", Met),
         ] {
-            assert_eq!(verdict(&run, what).met, met, "{what}");
+            assert_eq!(verdict(&run, what).standing, met, "{what}");
         }
         let mut names: Vec<String> = all().into_iter().map(|bar| bar.what).collect();
         names.sort();
@@ -259,11 +333,17 @@ mod tests {
     }
 
     #[test]
-    fn every_bar_names_a_metric_that_is_measured() {
+    fn every_bar_names_metrics_that_are_measured() {
         for bar in all() {
-            let known = METRICS.iter().any(|metric| metric.id == bar.metric)
-                || super::super::metrics::of_cpu(&bar.metric).is_some();
-            assert!(known, "{}: {}", bar.what, bar.metric);
+            let bound = match &bar.bound {
+                Some(Bound::Subject(_, metric)) => Some(metric),
+                _ => None,
+            };
+            for metric in std::iter::once(&bar.metric).chain(bound) {
+                let known = METRICS.iter().any(|known| known.id == metric)
+                    || super::super::metrics::of_cpu(metric).is_some();
+                assert!(known, "{}: {metric}", bar.what);
+            }
         }
     }
 }

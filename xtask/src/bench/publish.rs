@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::bars::judge;
+use super::bars::{Standing, Verdict, judge};
 use super::metrics::METRICS;
 use super::run::Run;
 use super::{report, table};
@@ -65,19 +65,28 @@ pub(super) fn summary(run: &Run) -> String {
         }
         out.push_str(&format!("\n{}:\n\n{}", table::describe(setting), table::markdown(&rows)));
     }
-    let verdicts = judge(run);
-    let count = |met| verdicts.iter().filter(|verdict| verdict.met == met).count();
-    let missed: Vec<&str> =
-        verdicts.iter().filter(|v| v.met == Some(false)).map(|v| v.what.as_str()).collect();
-    out.push_str(&format!("\nOf {} bars {} are met", verdicts.len(), count(Some(true))));
-    if !missed.is_empty() {
-        out.push_str(&format!(", missed: {}", missed.join("; ")));
-    }
-    match count(None) {
-        0 => out.push_str(".\n"),
-        absent => out.push_str(&format!("; {absent} were not measured in this run.\n")),
-    }
+    out.push_str(&format!("\n{}", bars(&judge(run))));
     out
+}
+
+/// How many are met, and which are not.
+fn bars(verdicts: &[Verdict]) -> String {
+    let of = |standing| {
+        let all = verdicts.iter().filter(|verdict| verdict.standing == standing);
+        all.map(|verdict| verdict.what.as_str()).collect::<Vec<_>>()
+    };
+    let mut out = format!("Of {} bars {} are met", verdicts.len(), of(Standing::Met).len());
+    for (title, which) in
+        [("missed", of(Standing::Missed)), ("out of reach, as the same run shows", of(Standing::OutOfReach))]
+    {
+        if !which.is_empty() {
+            out.push_str(&format!("; {title}: {} ({})", which.len(), which.join("; ")));
+        }
+    }
+    match of(Standing::NotMeasured).len() {
+        0 => out + ".\n",
+        absent => out + &format!("; {absent} were not measured in this run.\n"),
+    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub(crate) fn html(run: &Run) -> String {
         escape(&how.revision)
     );
     out.push_str(&rows(&table::verdicts(&judge(run))));
+    let _ = writeln!(out, "<p>{}</p>", escape(table::BEST));
     for setting in table::settings(run) {
         let _ = write!(out, "<h2>{}</h2>\n<div class=\"wide\">", escape(table::describe(&setting)));
         let ids: Vec<&str> = METRICS.iter().map(|metric| metric.id).collect();
@@ -99,7 +100,7 @@ fn rows(table: &Table) -> String {
             let class = match cell.as_str() {
                 "met" => " class=\"met\"",
                 "MISSED" => " class=\"missed\"",
-                "not measured" => " class=\"none\"",
+                "not measured" | "out of reach" => " class=\"none\"",
                 _ => "",
             };
             format!("<{tag}{class}>{}</{tag}>", escape(cell))

@@ -1,10 +1,15 @@
 //! A run as text: for the terminal, and as Markdown for README.
-use super::bars::{Verdict, judge};
+use super::bars::{Standing, Verdict, judge};
 use super::metrics::{METRICS, Metric, Unit, of_cpu};
 use super::run::{Run, Spread};
 
 /// A table whose first row is the header.
 pub(crate) type Table = Vec<Vec<String>>;
+
+/// What the fourth column of the bars means.
+pub(crate) const BEST: &str = "At best here: the ratio if ours took no more than something of the same run that has less to do: \
+    loopback (no dataplane), two relays (no dataplane, no frames), a thread that only writes each SYN back (echo), two round \
+    trips for the dial and the byte. A bar that even this misses is out of reach.";
 
 /// Everything.
 pub(crate) fn text(run: &Run) -> String {
@@ -26,7 +31,7 @@ pub(crate) fn text(run: &Run) -> String {
             }
         }
     }
-    out.push_str(&format!("\nBars\n{}", aligned(&verdicts(&judge(run)))));
+    out.push_str(&format!("\nBars\n{}{BEST}\n", aligned(&verdicts(&judge(run)))));
     for (title, lines) in [("Not measured", &run.skipped), ("Failed", &run.failed)] {
         if !lines.is_empty() {
             out.push_str(&format!("\n{title}\n  {}\n", lines.join("\n  ")));
@@ -89,15 +94,18 @@ pub(crate) fn cpu(run: &Run, setting: &str) -> Table {
 }
 
 pub(crate) fn verdicts(verdicts: &[Verdict]) -> Table {
-    let mut table = vec![["bar", "wanted", "measured", ""].map(str::to_owned).to_vec()];
+    let mut table = vec![["bar", "wanted", "measured", "at best here", ""].map(str::to_owned).to_vec()];
     for verdict in verdicts {
-        let met = match verdict.met {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "not measured",
+        let standing = match verdict.standing {
+            Standing::Met => "met",
+            Standing::Missed => "MISSED",
+            Standing::OutOfReach => "out of reach",
+            Standing::NotMeasured => "not measured",
         };
-        let measured = verdict.measured.clone().unwrap_or_default();
-        table.push(vec![verdict.what.clone(), verdict.wanted.clone(), measured, met.to_owned()]);
+        let (measured, best) = (verdict.measured.clone(), verdict.best.clone());
+        let cells = [measured, best].map(Option::unwrap_or_default);
+        let [measured, best] = cells;
+        table.push(vec![verdict.what.clone(), verdict.wanted.clone(), measured, best, standing.to_owned()]);
     }
     table
 }
