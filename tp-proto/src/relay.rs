@@ -97,19 +97,21 @@ pub async fn relay(
         let (mut up_said, mut up_over, mut down_said, mut down_over) = (false, false, false, false);
         while !((up_said || up_over) && (down_said || down_over)) {
             tokio::select! {
-                biased; // cheaper than a fair choice, and nothing here is ready again and again
-                _ = &mut said, if !up_said && !up_over => up_said = true,
-                _ = no_more_data.wait_for(|heard| heard.no_more_data), if !down_said && !down_over => down_said = true,
+                // Cheaper than a fair choice, and nothing here is ready again and again. What a direction says is heard
+                // right after it, so that its last word and the end of the call leave together.
+                biased;
                 end = &mut down, if !down_over => match end { // before `up`, which looks whether it is deaf
                     down::End::Closed => { deaf.set(true); down_over = true }
                     down::End::SocketReset => { report.ending = Ending::SocketReset; break }
                     down::End::TunnelReset => { report.ending = Ending::TunnelReset; break }
                 },
+                _ = no_more_data.wait_for(|heard| heard.no_more_data), if !down_said && !down_over => down_said = true,
                 end = &mut up, if !up_over => match end {
                     up::End::NoMoreData => up_over = true,
                     up::End::SocketReset => { report.ending = Ending::SocketReset; break }
                     up::End::TunnelReset | up::End::WroteAfterClose => { report.ending = Ending::TunnelReset; break }
                 },
+                _ = &mut said, if !up_said && !up_over => up_said = true,
             }
         }
     }

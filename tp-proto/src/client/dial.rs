@@ -86,7 +86,7 @@ async fn handshake(channel: Channel, answerer: Answerer, dial: Dial) -> Result<T
     let calling = channel.start(answerer.path()).await.map_err(|status| from_status(&status))?;
     let mut tx = FrameSender::new(calling.request, Role::Opener);
     // if the peer is gone, the response says so
-    let _ = tx.send(Frame::StreamInfo(info)).await;
+    let _ = tx.send_first(Frame::StreamInfo(info));
     let response = calling.response.await.map_err(|error| from_status(&status_of(error)))?;
     match Status::from_header_map(response.headers()) {
         Some(status) if status.code() != Code::Ok => return Err(from_status(&status)),

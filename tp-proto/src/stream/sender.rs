@@ -52,6 +52,15 @@ impl FrameSender {
         self.held = Some(Piece::message(frame));
     }
 
+    /// Sends a frame that is small and the first of its call. It leaves with the head of the call: before that is on its way a
+    /// new stream has no room, so that to wait for some would take another write, and another waking of the far end.
+    pub(crate) fn send_first(&mut self, frame: Frame) -> Result<(), PeerGone> {
+        let piece = Piece::message(frame);
+        self.meter.add(piece.remaining());
+        let piece = piece.counted(&self.unsent);
+        self.stream.open()?.send_data(piece, false).map_err(|_| PeerGone)
+    }
+
     /// Sends what was held back for the next frame, which will not come soon.
     pub async fn say_held(&mut self) -> Result<(), PeerGone> {
         std::future::poll_fn(|cx| self.poll_room(cx)).await
