@@ -8,8 +8,8 @@ pub(crate) type Table = Vec<Vec<String>>;
 
 /// What the fourth column of the bars means.
 pub(crate) const BEST: &str = "At best here: the ratio if ours took no more than something of the same run that has less to do: \
-    loopback (no dataplane), two relays (no dataplane, no frames), a thread that only writes each SYN back (echo), two round \
-    trips for the dial and the byte; each in the best of its rounds. A bar that even this misses is out of reach.";
+    loopback (no dataplane), raw TCP (no tunnel), a thread that only writes each SYN back (echo), two round \
+    trips for the dial and the byte; each in the best of its rounds. A bar that even this misses is out of reach, unless ours is the better one.";
 
 /// Everything.
 pub(crate) fn text(run: &Run) -> String {
