@@ -21,6 +21,6 @@ pub const VERSION: u64 = 2;
 
 /// Largest payload we put into one Normal frame, in bytes. Telepresence peers accept 4 MiB less the overhead; more
 /// than 64 KiB gains nothing and lets one flow delay the others on the same connection. A frame of this size is one packet
-/// to the kernel (44 segments of 1 448 bytes; 4 of 15 948 to an app), as 64 KiB are not: the rest would be a second packet,
+/// to the kernel (43 segments of 1 448 bytes; 4 of 15 948 to an app), as 64 KiB are not: the rest would be a second packet,
 /// and wake its reader again.
 pub const MAX_DATA: usize = 60 * 1024;

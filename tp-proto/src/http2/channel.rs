@@ -126,7 +126,7 @@ async fn open(connector: &dyn Connector) -> io::Result<Current> {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
-        .max_send_buffer_size(2 * SEND_BUFFER) // never reached: see `Unsent::poll_fits`
+        .max_send_buffer_size(2 * SEND_BUFFER) // of flows less waits: see `Unsent::poll_fits`
         // as on the server's side
         .max_local_error_reset_streams(None)
         .max_concurrent_reset_streams(4096)

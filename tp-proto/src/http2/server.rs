@@ -44,7 +44,7 @@ where
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(FRAME)
-        .max_send_buffer_size(2 * SEND_BUFFER) // never reached: see `Unsent::poll_fits`
+        .max_send_buffer_size(2 * SEND_BUFFER) // of flows less waits: see `Unsent::poll_fits`
         .max_concurrent_streams(STREAMS)
         // flows that are cancelled all at once are normal (facts/telepresence-wire.md §1)
         .max_pending_accept_reset_streams(4096)

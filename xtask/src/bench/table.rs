@@ -102,9 +102,8 @@ pub(crate) fn verdicts(verdicts: &[Verdict]) -> Table {
             Standing::OutOfReach => "out of reach",
             Standing::NotMeasured => "not measured",
         };
-        let (measured, best) = (verdict.measured.clone(), verdict.best.clone());
-        let cells = [measured, best].map(Option::unwrap_or_default);
-        let [measured, best] = cells;
+        let [measured, best] =
+            [&verdict.measured, &verdict.best].map(|cell| cell.clone().unwrap_or_default());
         table.push(vec![verdict.what.clone(), verdict.wanted.clone(), measured, best, standing.to_owned()]);
     }
     table
