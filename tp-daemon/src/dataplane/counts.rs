@@ -16,6 +16,8 @@ counts! {
     Arrived = "tun.arrived",
     /// A copy of a SYN that is held already.
     Retransmit = "tun.retransmit_ignored",
+    /// A copy of a SYN that was admitted and has not become a connection: written back in its place.
+    Again = "tun.syn_again",
     /// A later datagram of a flow that is still held: kept.
     Kept = "tun.datagram_kept",
     /// The same, beyond what is kept per flow.

@@ -1,7 +1,8 @@
 //! The packets that wait for the session's verdict. No I/O, no clock.
 //!
 //! One entry per flow, whatever the app's kernel sends again meanwhile. An entry stays, without its packets, while
-//! the flow lives: a copy of the SYN that comes late must not start the flow once more.
+//! the flow lives: a copy of the SYN that comes late must not start the flow once more. Only while an admitted SYN has
+//! not become a connection, it may have been lost on its way, and a copy takes its place.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -44,6 +45,8 @@ struct Entry {
     /// With their virtio headers; empty once there is a verdict.
     packets: Vec<Vec<u8>>,
     refused: bool,
+    /// Its connection is there.
+    connected: bool,
 }
 
 /// What to do with a packet that came out of the TUN.
@@ -53,8 +56,10 @@ pub(super) enum Verdict {
     Ask(Id),
     /// A copy of a SYN that is held.
     Retransmit,
-    /// A copy of a SYN that was admitted, or refused a moment ago.
+    /// A copy of a SYN that has become a connection, or was refused a moment ago.
     Decided,
+    /// A copy of a SYN that was admitted, and may have been lost since: write it back.
+    Again,
     /// Another datagram of a flow that waits.
     Kept,
     KeptTooMany,
@@ -68,6 +73,7 @@ impl Held {
         match self.entries.get_mut(&flow) {
             Some(entry) if entry.packets.is_empty() => match seq {
                 None => return Verdict::Late,
+                Some(_) if entry.seq == seq && !entry.refused && !entry.connected => return Verdict::Again,
                 Some(_) if entry.seq == seq && !(entry.refused && now.duration_since(entry.since) > LATE) => {
                     return Verdict::Decided;
                 }
@@ -96,7 +102,10 @@ impl Held {
         }
         self.last_id += 1;
         let id = Id(self.last_id);
-        self.entries.insert(flow, Entry { id, since: now, seq, packets: vec![raw.to_vec()], refused: false });
+        self.entries.insert(
+            flow,
+            Entry { id, since: now, seq, packets: vec![raw.to_vec()], refused: false, connected: false },
+        );
         self.waiting += 1;
         self.bytes += raw.len();
         Verdict::Ask(id)
@@ -108,6 +117,13 @@ impl Held {
         let packets = std::mem::take(&mut entry.packets);
         self.left(&packets);
         Some(packets)
+    }
+
+    /// The connection of an admitted SYN is there.
+    pub(super) fn connected(&mut self, flow: &Flow, id: Id) {
+        if let Some(entry) = self.entries.get_mut(flow).filter(|entry| entry.id == id) {
+            entry.connected = true;
+        }
     }
 
     /// The packets of a flow that still waits. It is forgotten, but for a SYN that is answered at `answered`: a copy may
@@ -191,6 +207,8 @@ mod tests {
         let id = ask(held.on_packet(flow, Some(7), b"syn", now));
         assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Retransmit);
         assert_eq!(held.admit(&flow, id), Some(vec![b"syn".to_vec()]));
+        assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Again, "the first may be lost");
+        held.connected(&flow, id);
         assert_eq!(held.on_packet(flow, Some(7), b"syn", now), Verdict::Decided, "a late copy");
         let again = ask(held.on_packet(flow, Some(8), b"syn2", now));
         held.forget(&flow, id);

@@ -52,7 +52,7 @@ async fn take(shared: &Arc<Shared>, raw: &[u8]) {
 
 async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
     let verdict = lock(&shared.held).on_packet(flow, seq, raw, Instant::now());
-    if matches!(verdict, Verdict::Decided | Verdict::Late | Verdict::TooManyHeld) {
+    if matches!(verdict, Verdict::Decided | Verdict::Again | Verdict::Late | Verdict::TooManyHeld) {
         shared.maps.block.opened(&flow); // nobody will decide about this packet
     }
     let id = match verdict {
@@ -61,14 +61,8 @@ async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
         Verdict::Kept => return shared.counts.up(Count::Kept),
         Verdict::KeptTooMany => return shared.counts.up(Count::KeptTooMany),
         Verdict::TooManyHeld => return shared.counts.up(Count::TooManyHeld),
-        Verdict::Late => {
-            shared.counts.up(Count::Late);
-            if let Err(error) = shared.tun.write_back(raw).await {
-                shared.counts.up(Count::WriteFailed);
-                tracing::debug!(%error, %flow, "a datagram could not be written back to the TUN");
-            }
-            return;
-        }
+        Verdict::Late => return write_back(shared, Count::Late, flow, raw).await,
+        Verdict::Again => return write_back(shared, Count::Again, flow, raw).await,
     };
     let cluster = shared.cluster_address(&flow);
     let holder = Arc::clone(shared);
@@ -90,6 +84,14 @@ async fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
             shared.maps.block.opened(&flow);
             shared.counts.up(Count::QueueFull);
         }
+    }
+}
+
+async fn write_back(shared: &Shared, count: Count, flow: Flow, raw: &[u8]) {
+    shared.counts.up(count);
+    if let Err(error) = shared.tun.write_back(raw).await {
+        shared.counts.up(Count::WriteFailed);
+        tracing::debug!(%error, %flow, "a packet could not be written back to the TUN");
     }
 }
 

@@ -55,6 +55,7 @@ impl HeldSyn {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the app has given up"));
         };
         let stream = self.connect(&started, &packets).await?;
+        lock(&shared.held).connected(&self.flow, self.id);
         shared.maps.block.established(&self.flow);
         shared.counts.up(Count::Admitted);
         stream.set_nodelay(true)?; // the far end's pace is not ours to change

@@ -85,6 +85,26 @@ fn a_slow_dial_is_asked_for_once_and_then_connects() {
     });
 }
 
+/// As where the listener's queue was full: the app's kernel sends its SYN again, and that is all that helps.
+#[test]
+fn an_admitted_syn_that_was_lost_is_made_good_by_its_copy() {
+    site(|site| {
+        for ip in BOTH {
+            let before = site.counters();
+            sh("ip link set tpv down");
+            let connecting = std::thread::spawn(move || connect(ip, ECHO));
+            let crossed = |name: &str| site.counters().get(name) > before.get(name);
+            eventually("the SYN is admitted", || crossed("from_daemon.syn_crossed"));
+            assert!(!crossed("flow.admitted"), "it cannot have arrived");
+            sh("ip link set tpv up");
+            echoes(&mut connecting.join().unwrap().unwrap(), b"after all");
+            assert!(crossed("tun.syn_again"));
+            assert_eq!(site.counters().get("tun.arrived"), before.get("tun.arrived") + 1, "asked for once");
+        }
+        assert_eq!(site.counters().get("flow.unexpected_reset"), 0);
+    });
+}
+
 #[test]
 fn without_a_verdict_the_apps_own_timeout_decides() {
     both(|_| {

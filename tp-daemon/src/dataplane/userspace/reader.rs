@@ -98,12 +98,14 @@ fn hold(shared: &Arc<Shared>, flow: Flow, seq: Option<u32>, raw: &[u8]) {
     }
     let verdict = held.on_packet(flow, seq, raw, Instant::now());
     drop(held);
-    if matches!(verdict, Verdict::Decided | Verdict::Late | Verdict::TooManyHeld) {
+    if matches!(verdict, Verdict::Decided | Verdict::Again | Verdict::Late | Verdict::TooManyHeld) {
         shared.guard.opened(&flow); // nobody will decide about this packet
     }
     let id = match verdict {
         Verdict::Ask(id) => id,
-        Verdict::Retransmit | Verdict::Decided => return shared.counts().up(Count::Retransmit),
+        Verdict::Retransmit | Verdict::Decided | Verdict::Again => {
+            return shared.counts().up(Count::Retransmit);
+        }
         Verdict::Kept => return shared.counts().up(Count::Kept),
         Verdict::KeptTooMany => return shared.counts().up(Count::KeptTooMany),
         Verdict::TooManyHeld => return shared.counts().up(Count::TooManyHeld),
