@@ -10,6 +10,7 @@ mod idle;
 mod measure;
 mod names;
 mod peer;
+mod ports;
 mod row;
 mod sample;
 mod small;

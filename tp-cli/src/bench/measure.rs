@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow};
 use super::case::Case;
 use super::row::{Failed, Row};
 use super::target::Target;
-use super::{bulk, datagrams, idle, names, peer, small};
+use super::{bulk, datagrams, idle, names, peer, ports, small};
 use crate::progress::Progress;
 use crate::report::{text, with_hint};
 
@@ -53,6 +53,13 @@ fn one(target: &Target, case: Case, lasts: Duration, progress: &mut Progress) ->
             Row::RoundTrip { p50_us, p99_us, count }
         }
         Case::Connect { at_once } => {
+            let waited = ports::wait(small::MOST, |taken| {
+                let why = format!("waits up to a minute: closed connections still hold {taken} ports");
+                progress.step(&case.to_string(), &why);
+            });
+            if waited {
+                progress.step(&case.to_string(), &format!("{} s", lasts.as_secs_f64()));
+            }
             let made = small::connections(sink, target.is_sink, at_once, lasts)?;
             let per_second = made.sample.count() as f64 / made.took.as_secs_f64();
             let (p50_us, p99_us) = made.sample.p50_p99();

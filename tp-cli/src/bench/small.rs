@@ -13,8 +13,8 @@ use super::sample::Sample;
 
 /// After a connection that failed, so that failures do not come by the million.
 const BREATH: Duration = Duration::from_millis(10);
-/// Where we close first, each leaves its port taken for a minute, and there are 28 000.
-const MOST: usize = 10_000;
+/// Where we close first, each leaves its port taken for a minute, and there are 28 000 (see `ports`).
+pub(super) const MOST: usize = 10_000;
 
 /// One byte at a time, on one connection.
 pub(super) fn round_trip(sink: SocketAddr, lasts: Duration) -> Result<Sample> {
