@@ -1,6 +1,7 @@
 //! `cargo xtask`: set up the machine, build, test, measure, demonstrate. The only entry point beside cargo itself.
 mod bench;
 mod demo;
+mod fuzz;
 mod machine;
 mod programs;
 mod setup;
@@ -47,6 +48,14 @@ enum Task {
     },
     /// What each way to the cluster costs, side by side in one run, and which bars are met
     Bench(Box<bench::Options>),
+    /// The tests named `fuzz_..` of every decoder and of the sessions, guided by coverage
+    Fuzz {
+        /// Only those whose names contain one of these
+        targets: Vec<String>,
+        /// For each of them
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// What the build machines run: set up for tests, then test
     Ci,
     /// Rules of the house that no compiler checks
@@ -80,6 +89,10 @@ fn run(task: Task) -> Result<bool> {
         Task::E2e => suites::run(&[suites::Stage::Kube]),
         Task::Demo { keep } => demo::run(keep).map(|()| true),
         Task::Bench(options) => bench::run(&options),
+        Task::Fuzz { targets, seconds } => {
+            setup::build()?;
+            fuzz::run(&targets, seconds)
+        }
         Task::Ci => suites::run(&[]),
         Task::Tidy => {
             let broken = tidy::check(&machine::root())?;

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use crate::summary::Summary;
-use crate::{machine, programs, setup, sh, tidy};
+use crate::{fuzz, machine, programs, setup, sh, tidy};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stage {
@@ -18,6 +18,8 @@ pub(crate) enum Stage {
     Lints,
     /// unit tests, and those of the dataplane in network namespaces
     Unit,
+    /// every decoder, guided by coverage, for some seconds
+    Fuzz,
     /// the programs from outside, with the standalone manager
     Behaviour,
     /// the benchmark, in short: every way works and is measured
@@ -54,6 +56,7 @@ impl Stage {
                     &mut sh::cmd(&format!("cargo test --no-fail-fast {rest}")),
                 );
             }
+            Self::Fuzz => fuzz(summary),
             Self::Behaviour => {
                 summary.check("build", || programs::dev().map(drop));
                 summary.tests("behaviour: the cases themselves, on plain routing", &mut behaviour("native"));
@@ -93,6 +96,14 @@ fn tidy() -> Result<()> {
 
 fn lints() -> Result<()> {
     sh::run(&mut sh::cmd("cargo clippy --quiet --workspace --all-targets -- -D warnings"))
+}
+
+/// Long enough to go through what earlier runs have found, and a little on.
+fn fuzz(summary: &mut Summary) {
+    const SECONDS: u32 = 4;
+    if let Err(error) = fuzz::stage(summary, &[], SECONDS) {
+        summary.check("fuzz", || Err(error));
+    }
 }
 
 /// How fast is no matter of a test.

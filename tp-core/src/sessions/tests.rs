@@ -1,7 +1,5 @@
 //! Sessions of clients and agents, against examples and a model.
 
-use proptest::prelude::*;
-
 use super::*;
 
 fn client() -> Client {
@@ -101,25 +99,22 @@ enum Step {
     Wait(u8),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        Just(Step::Arrive),
-        Just(Step::ArriveAgent),
-        (0u8..6).prop_map(Step::Remain),
-        (0u8..6).prop_map(Step::Depart),
-        (0u8..20).prop_map(Step::Wait),
-    ]
+fn step(kind: u8, n: u8) -> Step {
+    match kind % 5 {
+        0 => Step::Arrive,
+        1 => Step::ArriveAgent,
+        2 => Step::Remain(n % 6),
+        3 => Step::Depart(n % 6),
+        _ => Step::Wait(n % 20),
+    }
 }
 
-proptest! {
-    /// Against a model that keeps every sign of life and looks at all of them.
-    #[test]
-    fn a_session_lives_while_it_gives_signs_of_life(steps in proptest::collection::vec(step(), 1..200)) {
-        let limits = Limits {
-            ttl: Duration::from_secs(30),
-            agent_ttl: Duration::from_secs(15),
-            max_sessions: 4,
-        };
+/// Against a model that keeps every sign of life and looks at all of them.
+#[test]
+fn fuzz_a_session_lives_while_it_gives_signs_of_life() {
+    bolero::check!().with_type::<Vec<(u8, u8)>>().for_each(|steps| {
+        let limits =
+            Limits { ttl: Duration::from_secs(30), agent_ttl: Duration::from_secs(15), max_sessions: 4 };
         let mut sessions = Sessions::new(limits);
         let mut model: Vec<(String, u64, u64)> = Vec::new();
         let (mut now, mut next) = (0u64, 0u32);
@@ -127,7 +122,8 @@ proptest! {
         let nth = |n: u8, model: &[(String, u64, u64)], next: u32| {
             model.get(usize::from(n)).map_or_else(|| format!("gone-{}", next + u32::from(n)), |s| s.0.clone())
         };
-        for step in steps {
+        for (kind, n) in steps {
+            let step = step(*kind, *n);
             let at = Duration::from_secs(now);
             match step {
                 Step::Arrive | Step::ArriveAgent => {
@@ -136,7 +132,7 @@ proptest! {
                         Step::Arrive => (sessions.arrive(next.to_string(), client(), at), 30),
                         _ => (sessions.arrive_agent(next.to_string(), agent(), at), 15),
                     };
-                    prop_assert_eq!(admitted.is_ok(), model.len() < limits.max_sessions);
+                    assert_eq!(admitted.is_ok(), model.len() < limits.max_sessions);
                     if admitted.is_ok() {
                         model.push((next.to_string(), now, ttl));
                     }
@@ -144,13 +140,13 @@ proptest! {
                 Step::Remain(n) => {
                     let id = nth(n, &model, next);
                     let known = model.iter_mut().find(|s| s.0 == id).map(|s| s.1 = now).is_some();
-                    prop_assert_eq!(sessions.remain(&id, at), known);
+                    assert_eq!(sessions.remain(&id, at), known);
                 }
                 Step::Depart(n) => {
                     let id = nth(n, &model, next);
                     let before = model.len();
                     model.retain(|s| s.0 != id);
-                    prop_assert_eq!(sessions.depart(&id), before != model.len());
+                    assert_eq!(sessions.depart(&id), before != model.len());
                 }
                 Step::Wait(seconds) => now += u64::from(seconds),
             }
@@ -159,14 +155,14 @@ proptest! {
                 model.iter().filter(|s| now - s.1 >= s.2).map(|s| s.0.clone()).collect();
             over.sort();
             expected.sort();
-            prop_assert_eq!(over, expected);
+            assert_eq!(over, expected);
             model.retain(|s| now - s.1 < s.2);
-            prop_assert_eq!(sessions.len(), model.len());
+            assert_eq!(sessions.len(), model.len());
             for (id, _, ttl) in &model {
-                prop_assert_eq!(sessions.client(id).is_some(), *ttl == 30);
-                prop_assert_eq!(sessions.agent(id).is_some(), *ttl == 15);
+                assert_eq!(sessions.client(id).is_some(), *ttl == 30);
+                assert_eq!(sessions.agent(id).is_some(), *ttl == 15);
             }
-            prop_assert_eq!(sessions.agents().count(), model.iter().filter(|s| s.2 == 15).count());
+            assert_eq!(sessions.agents().count(), model.iter().filter(|s| s.2 == 15).count());
         }
-    }
+    });
 }

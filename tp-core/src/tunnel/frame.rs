@@ -151,7 +151,6 @@ mod tests {
     use crate::addr::{AppAddr, ClusterAddr};
     use crate::flow::Proto;
     use crate::tunnel::{ConnId, Features};
-    use proptest::prelude::*;
     use std::time::Duration;
 
     fn info(source: &str, dest: &str, proto: Proto, session: &str, latency: u64, dial: u64) -> StreamInfo {
@@ -228,13 +227,13 @@ mod tests {
         assert_eq!(Frame::decode(Bytes::from_static(&[8, 0xff])), Err(FrameError::Text("session id")));
     }
 
-    proptest! {
-        #[test]
-        fn total_and_stable(payload in proptest::collection::vec(any::<u8>(), 0..128)) {
-            if let Ok(frame) = Frame::decode(payload.into()) {
-                prop_assert!(!frame.encode().is_empty());
-                prop_assert_eq!(Frame::decode(frame.encode()), Ok(frame));
+    #[test]
+    fn fuzz_any_payload_is_read_and_means_the_same_when_written_again() {
+        bolero::check!().for_each(|payload: &[u8]| {
+            if let Ok(frame) = Frame::decode(Bytes::copy_from_slice(payload)) {
+                assert!(!frame.encode().is_empty());
+                assert_eq!(Frame::decode(frame.encode()), Ok(frame));
             }
-        }
+        });
     }
 }

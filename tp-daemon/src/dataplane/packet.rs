@@ -213,13 +213,18 @@ mod tests {
         assert!(!read(&v4(6, 1, [0; 2], &SYN_SEGMENT)).refuse);
     }
 
-    proptest! {
-        #[test]
-        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            read(&bytes);
-            crate::dataplane::answer::prohibited(&bytes);
-        }
+    #[test]
+    fn fuzz_any_packet_is_read_and_answered_without_panic() {
+        bolero::check!().for_each(|packet: &[u8]| {
+            read(packet);
+            crate::dataplane::answer::prohibited(packet);
+            for cause in [tp_core::dial::DialError::Refused, tp_core::dial::DialError::Denied] {
+                crate::dataplane::answer::refusal(packet, cause);
+            }
+        });
+    }
 
+    proptest! {
         /// The same with a header that leads further in.
         #[test]
         fn a_packet_cut_anywhere_is_read_without_panic(

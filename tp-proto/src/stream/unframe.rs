@@ -192,17 +192,25 @@ mod tests {
             prop_assert_eq!(read(&mut unframe, &bytes, &cuts).unwrap(), frames);
         }
 
-        #[test]
-        fn total(bytes: Vec<u8>, cuts: Vec<usize>, whole: bool) {
-            let _ = read(&mut Unframe { whole, ..Unframe::default() }, &bytes, &cuts);
-        }
-
         /// Mostly plausible, so that it comes further than the prefix.
         #[test]
         fn total_behind_a_prefix(len in 0u8..20, bytes: Vec<u8>, cuts: Vec<usize>, whole: bool) {
             let bytes = [&[0, 0, 0, 0, len, KEY], &bytes[..]].concat();
             let _ = read(&mut Unframe { whole, ..Unframe::default() }, &bytes, &cuts);
         }
+    }
+
+    /// A datagram is given out whole, so both ways to read agree however the bytes are cut.
+    #[test]
+    fn fuzz_any_bytes_in_any_pieces() {
+        bolero::check!().with_type::<(Vec<u8>, Vec<usize>)>().for_each(|(bytes, cuts)| {
+            let frames = |whole, cuts| read(&mut Unframe { whole, ..Unframe::default() }, bytes, cuts);
+            let (whole, parts) = (frames(true, cuts), frames(false, cuts));
+            assert_eq!(whole, frames(true, &[]));
+            if let (Ok(whole), Ok(parts)) = (whole, parts) {
+                assert!(joined(&parts).len() >= joined(&whole).len());
+            }
+        });
     }
 
     #[test]
