@@ -11,6 +11,7 @@ mod fragments;
 mod guard;
 mod hold;
 mod memory;
+mod no_room;
 mod opening;
 mod parse;
 mod question;

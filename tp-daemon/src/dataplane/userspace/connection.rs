@@ -18,10 +18,10 @@ use tp_core::tunnel::MAX_DATA;
 
 use crate::dataplane::counts::Count;
 use crate::dataplane::userspace::memory::Tcp;
-use crate::dataplane::userspace::opening;
 use crate::dataplane::userspace::parse::Segment;
 use crate::dataplane::userspace::shared::Shared;
 use crate::dataplane::userspace::wire::Card;
+use crate::dataplane::userspace::{no_room, opening};
 
 /// A small segment is acknowledged with the answer to it, if that comes soon.
 const ACK_DELAY: smoltcp::time::Duration = smoltcp::time::Duration::from_millis(10);
@@ -111,8 +111,12 @@ impl Connection {
                     socket.abort();
                     return false;
                 }
-                let mut card = Card { wire, packet: Some(packet), mtu: *mtu };
-                interface.poll_ingress_single(now, &mut card, set);
+                let (acknowledgment, unheard) = beside_no_room(socket, packet, segment, next_of_ring);
+                let heard = acknowledgment.as_deref().into_iter().chain((!unheard).then_some(packet));
+                for packet in heard {
+                    let mut card = Card { wire, packet: Some(packet), mtu: *mtu };
+                    interface.poll_ingress_single(now, &mut card, set);
+                }
                 segment.reset && !set.get::<Socket<'_>>(handle).is_active()
             });
             state.reset |= reset;
@@ -329,6 +333,29 @@ fn read(
             Err(_) => return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
         }
     }
+}
+
+/// What smoltcp would not hear of a packet outside the window it has told, and whether the packet is nothing but that.
+fn beside_no_room(
+    socket: &Socket<'_>,
+    packet: &[u8],
+    segment: Segment,
+    next_of_ring: u32,
+) -> (Option<Vec<u8>>, bool) {
+    if !matches!(socket.state(), TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2) {
+        return (None, false); // the app's end has arrived: it sends no more, and has a number of its own
+    }
+    let queued = socket.recv_queue();
+    let arrived = next_of_ring.wrapping_add(u32::try_from(queued).unwrap_or(0));
+    let ahead = segment.seq.wrapping_sub(arrived).cast_signed();
+    let bare = segment.payload == 0 && !segment.ends;
+    let full = no_room::is_full(socket.recv_capacity(), queued);
+    if (bare && ahead > 0) || (!bare && ahead >= 0 && full) {
+        let acknowledgment = no_room::acknowledgment(packet, arrived);
+        let unheard = bare && acknowledgment.is_some();
+        return (acknowledgment, unheard);
+    }
+    (None, false)
 }
 
 /// Times of smoltcp count from the start of the dataplane.

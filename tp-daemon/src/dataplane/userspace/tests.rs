@@ -251,6 +251,41 @@ fn data_behind_the_window_are_ignored() {
     });
 }
 
+/// Three bytes are left in the ring, the window is told as nothing, and the app has sent them by the window before it. Its
+/// word that it takes data again must reach us: the far end may wait for that with what would empty the ring.
+#[test]
+fn an_app_that_stands_behind_the_window_is_heard() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        for (v4, with_its_bytes) in [(true, false), (true, true), (false, false), (false, true)] {
+            let mut bench = Bench::new();
+            let (stream, ours) = bench.connect(v4).await;
+            let (_read, mut write) = stream.into_split();
+            let mut next = FIRST.wrapping_add(1);
+            for len in [60_000, 60_000, 60_000, 60_000, (256 << 10) - 240_000 - 3] {
+                bench.take(&segment(v4, ACK, next, ours, 0, &[], &vec![7; len]));
+                next = next.wrapping_add(u32::try_from(len).unwrap());
+            }
+            let told = bench.answers().pop().unwrap();
+            let at = if v4 { 20 } else { 40 };
+            assert_eq!(told[at + 8..at + 12], next.to_be_bytes(), "all has arrived");
+            assert_eq!(told[at + 14..at + 16], [0, 0], "and nothing more is wanted");
+            bench.take(&segment(v4, ACK, next, ours, 0, &[], b"end"));
+            bench.answers();
+            write.write_chunk(Bytes::from_static(b"for the app")).await.unwrap();
+            assert_eq!(bench.answers(), Vec::<Vec<u8>>::new(), "it takes nothing yet");
+            let (seq, bytes) =
+                if with_its_bytes { (next, &b"end"[..]) } else { (next.wrapping_add(3), &b""[..]) };
+            bench.take(&segment(v4, ACK, seq, ours, 65_000, &[], bytes));
+            let sent = bench.answers();
+            assert!(
+                sent.iter().any(|packet| packet.ends_with(b"for the app")),
+                "{with_its_bytes}: {sent:02x?}"
+            );
+        }
+    });
+}
+
 #[test]
 fn a_connection_that_both_ends_have_closed_is_forgotten_at_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
