@@ -122,7 +122,7 @@ fn fuzz_promises() {
                         arriving = true;
                     }
                     Action::Remain { session: id } => {
-                        assert!(before.as_ref() == Some(&id) || session.id() == Some(&id))
+                        assert!(before.as_ref() == Some(&id) || session.id() == Some(&id));
                     }
                     Action::Depart { session: id } => departed = Some(id),
                     Action::WatchCluster { .. } | Action::Follow(_) => {}
