@@ -91,6 +91,7 @@ fn run(task: Task) -> Result<bool> {
         Task::Bench(options) => bench::run(&options),
         Task::Fuzz { targets, seconds } => {
             setup::build()?;
+            setup::fuzz()?;
             fuzz::run(&targets, seconds)
         }
         Task::Ci => suites::run(&[]),

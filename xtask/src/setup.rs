@@ -24,8 +24,14 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
+/// Besides, for `cargo xtask fuzz`: libFuzzer is C++.
+pub(crate) fn fuzz() -> Result<()> {
+    apt::programs(&[("c++", "g++")])
+}
+
 /// Besides, for `cargo xtask test`.
 pub(crate) fn tests() -> Result<()> {
+    fuzz()?;
     apt::programs(&[
         ("dig", "bind9-dnsutils"),
         ("nft", "nftables"),
