@@ -67,8 +67,11 @@ impl Tp {
 
     /// The daemon's pid: it runs from this stage's own copy of the program.
     pub fn daemon(&self) -> Result<u32> {
-        let found = self.processes().into_iter().find(|(_, line)| !line.contains("janitor"));
-        Ok(found.context("no daemon is running")?.0)
+        self.but_janitors().next().context("no daemon is running")
+    }
+
+    fn but_janitors(&self) -> impl Iterator<Item = u32> + use<> {
+        self.processes().into_iter().filter(|(_, line)| !line.contains("janitor")).map(|(pid, _)| pid)
     }
 
     /// Every process of ours with its command line, daemon and janitor alike.
@@ -94,7 +97,7 @@ impl Tp {
     /// Whatever state a case left: no daemon, no janitor. The janitor ends by itself: killed with the daemon it would leave
     /// what sockets with unsent data keep.
     pub fn force_quit(&self) -> Result<()> {
-        for (pid, _) in self.processes().into_iter().filter(|(_, line)| !line.contains("janitor")) {
+        for pid in self.but_janitors() {
             let _ = self.signal(pid, "KILL");
         }
         self.wait_gone()

@@ -38,6 +38,12 @@ pub(super) fn all(
 
 fn one(target: &Target, case: Case, lasts: Duration, progress: &mut Progress) -> Result<Row> {
     let sink = target.address;
+    if let Case::Connect { .. } = case {
+        ports::wait(small::MOST, |taken| {
+            let why = format!("waits up to a minute: closed connections still hold {taken} ports");
+            progress.step(&case.to_string(), &why);
+        });
+    }
     progress.step(&case.to_string(), &format!("{} s", lasts.as_secs_f64()));
     Ok(match case {
         Case::Upload { streams } => {
@@ -53,13 +59,6 @@ fn one(target: &Target, case: Case, lasts: Duration, progress: &mut Progress) ->
             Row::RoundTrip { p50_us, p99_us, count }
         }
         Case::Connect { at_once } => {
-            let waited = ports::wait(small::MOST, |taken| {
-                let why = format!("waits up to a minute: closed connections still hold {taken} ports");
-                progress.step(&case.to_string(), &why);
-            });
-            if waited {
-                progress.step(&case.to_string(), &format!("{} s", lasts.as_secs_f64()));
-            }
             let made = small::connections(sink, target.is_sink, at_once, lasts)?;
             let per_second = made.sample.count() as f64 / made.took.as_secs_f64();
             let (p50_us, p99_us) = made.sample.p50_p99();

@@ -9,24 +9,23 @@ use std::time::{Duration, Instant};
 const KEPT: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Waits until `needed` connections find a port at once; `waiting` is told, once, how many are still taken. Whether it waited.
-pub(super) fn wait(needed: usize, waiting: impl FnOnce(usize)) -> bool {
+/// Waits until `needed` connections find a port at once; `waiting` is told, once, how many are still taken.
+pub(super) fn wait(needed: usize, waiting: impl FnOnce(usize)) {
     let (start, mut waiting) = (Instant::now(), Some(waiting));
     while start.elapsed() < KEPT {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let taken = taken(&read("/proc/net/sockstat"), &read("/proc/sys/net/ipv4/tcp_tw_reuse"));
         let at_once = quick(&read("/proc/sys/net/ipv4/ip_local_port_range"));
         // a kernel that does not say is not waited for
-        let Some((taken, at_once)) = taken.zip(at_once) else { break };
+        let Some((taken, at_once)) = taken.zip(at_once) else { return };
         if taken + needed.min(at_once) <= at_once {
-            break;
+            return;
         }
         if let Some(waiting) = waiting.take() {
             waiting(taken);
         }
         thread::sleep(LOOK_EVERY);
     }
-    waiting.is_none()
 }
 
 /// Of all connections: the kernel does not count them by destination. None where it takes such a port again.
